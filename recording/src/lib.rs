@@ -1,0 +1,1 @@
+//! The recorder of Lectern, without a clock, file or thread.

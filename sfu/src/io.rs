@@ -1,0 +1,344 @@
+//! What goes into the media machine and what comes out of it.
+//!
+//! [`Command`]s come from the lesson, [`Input`]s from the network and the clock; [`Output`]s are datagrams to send,
+//! [`Event`]s for the lesson, packets for a recorder, and the time at which the machine wants to be woken.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::id::{PeerId, RoomId};
+use crate::media::{Audience, Kind, Mid, Source};
+
+/// An order from the lesson machine. A command about a room or peer that does not exist is ignored: it was on its
+/// way when the room or peer went.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Makes an empty room.
+    OpenRoom {
+        /// Its id, not used before.
+        room: RoomId,
+    },
+    /// Ends a room and every peer in it.
+    CloseRoom {
+        /// The room.
+        room: RoomId,
+    },
+    /// Brings a peer into a room. Answered by [`Event::Answered`] or [`Event::Refused`].
+    AddPeer(Box<AddPeer>),
+    /// A new offer on an existing peer with the same m-lines: ICE restart after a network change. Answered by
+    /// [`Event::Answered`] or [`Event::Refused`]; a refusal leaves the peer as it was.
+    RestartPeer {
+        /// The peer.
+        peer: PeerId,
+        /// SDP offer.
+        offer: String,
+    },
+    /// A remote ICE candidate that was trickled, as in an `a=candidate:` line (with or without the `a=`).
+    AddCandidate {
+        /// The peer.
+        peer: PeerId,
+        /// `candidate:…`
+        candidate: String,
+    },
+    /// Ends a peer. There is no event for it.
+    RemovePeer {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Replaces what a peer may send, and what it sees and hears, from now on.
+    SetPolicy {
+        /// The peer.
+        peer: PeerId,
+        /// The new policy.
+        policy: PeerPolicy,
+    },
+    /// The participant says that it sends this source now. Packets of a source that is not published are dropped.
+    Publish {
+        /// The peer.
+        peer: PeerId,
+        /// The source.
+        source: Source,
+    },
+    /// The participant has stopped this source.
+    Unpublish {
+        /// The peer.
+        peer: PeerId,
+        /// The source.
+        source: Source,
+    },
+    /// Mutes (nothing of the source is forwarded) or unmutes a published source.
+    SetMuted {
+        /// The peer.
+        peer: PeerId,
+        /// The source.
+        source: Source,
+        /// Whether it is muted.
+        muted: bool,
+    },
+    /// The pictures that a peer shows now, most important first; those beyond its video slots are left out.
+    View {
+        /// The viewing peer.
+        peer: PeerId,
+        /// The pictures, each at most once.
+        pictures: Vec<Picture>,
+    },
+    /// Starts or stops handing the room's packets to a recorder ([`Output::Record`]).
+    Record {
+        /// The room.
+        room: RoomId,
+        /// On or off.
+        on: bool,
+    },
+}
+
+/// A peer to be, see [`Command::AddPeer`].
+#[derive(Debug, Clone)]
+pub struct AddPeer {
+    /// Its room.
+    pub room: RoomId,
+    /// Its id, not used before.
+    pub peer: PeerId,
+    /// SDP offer: `sendonly` m-lines for what it may send one day, `recvonly` m-lines as slots. Also takes the plain
+    /// offers of WHIP (`sendonly`) and WHEP (`recvonly`) clients.
+    pub offer: String,
+    /// Which sending m-line carries which source. When empty (WHIP), the first sending audio m-line is the microphone
+    /// and the first video m-line the camera.
+    pub sources: Vec<(Mid, Source)>,
+    /// What it may send and see.
+    pub policy: PeerPolicy,
+}
+
+/// What a peer may do with media. Computed by the lesson machine from its one permission table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerPolicy {
+    /// The class of the peer, tested against the audience of each track. Usually one bit.
+    pub class: Audience,
+    /// For each source (by [`Source::index`]), who may see or hear it; [`Audience::NOBODY`] means that the peer may not
+    /// send it at all.
+    pub publish: [Audience; Source::ALL.len()],
+    /// Its microphone always has an audio slot, loud or not (the teacher; whoever has the floor).
+    pub always_heard: bool,
+}
+
+/// A picture that a viewer shows, see [`Command::View`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    /// Whose track.
+    pub publisher: PeerId,
+    /// Which of its tracks.
+    pub source: Source,
+    /// Width at which it is drawn, in device pixels.
+    pub width_px: u16,
+    /// Height at which it is drawn, in device pixels.
+    pub height_px: u16,
+}
+
+/// What the media machine tells the lesson machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The answer to [`Command::AddPeer`] or [`Command::RestartPeer`].
+    Answered {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+        /// SDP answer, with the node's candidates.
+        answer: String,
+        /// The receiving m-lines of the peer, in the order of the offer.
+        slots: Vec<(Mid, Kind)>,
+    },
+    /// The offer was refused; a new peer does not exist.
+    Refused {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        error: OfferError,
+    },
+    /// ICE and DTLS are up: media flows. Sent again when a lost connection comes back.
+    Connected {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The connection went silent. The peer stays until it is removed, and may come back.
+    Disconnected {
+        /// The room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+    },
+    /// What some slots of a peer carry has changed.
+    Slots {
+        /// The room.
+        room: RoomId,
+        /// The viewing peer.
+        peer: PeerId,
+        /// Only the slots that changed.
+        slots: Vec<SlotChange>,
+    },
+    /// Who speaks, at most five times a second, only when it has changed.
+    Speakers {
+        /// The room.
+        room: RoomId,
+        /// Those who are heard now, loudest first, with a smoothed level.
+        levels: Vec<(PeerId, AudioLevel)>,
+        /// The active speaker, with hysteresis; stays through pauses.
+        active: Option<PeerId>,
+    },
+    /// How good the connection of some peers is, each second, only those that changed.
+    Quality {
+        /// The room.
+        room: RoomId,
+        /// The peers.
+        peers: Vec<(PeerId, Quality)>,
+    },
+}
+
+impl Event {
+    /// The room it is about.
+    pub fn room(&self) -> RoomId {
+        match *self {
+            Event::Answered { room, .. }
+            | Event::Refused { room, .. }
+            | Event::Connected { room, .. }
+            | Event::Disconnected { room, .. }
+            | Event::Slots { room, .. }
+            | Event::Speakers { room, .. }
+            | Event::Quality { room, .. } => room,
+        }
+    }
+}
+
+/// What a slot carries from now on, see [`Event::Slots`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotChange {
+    /// The m-line of the viewer.
+    pub mid: Mid,
+    /// Whose track it is, or nothing.
+    pub carries: Option<(PeerId, Source)>,
+}
+
+/// Loudness in dBov: 0 is the loudest, −127 silence (RFC 6464, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AudioLevel(pub i8);
+
+/// How a connection does, from loss and round-trip time over the last seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quality {
+    /// Under 3 % loss and under 300 ms round trip.
+    Good,
+    /// Under 10 % loss and under 600 ms round trip.
+    Fair,
+    /// Worse.
+    Poor,
+    /// Nothing arrives.
+    Lost,
+}
+
+/// Why an offer was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfferError {
+    /// Longer than [`crate::limits::OFFER_BYTES`].
+    #[error("the offer is too long")]
+    TooLong,
+    /// More m-lines than [`crate::limits::OFFER_M_LINES`].
+    #[error("the offer has too many m-lines")]
+    TooManyMedia,
+    /// Two m-lines with one mid.
+    #[error("the offer names a mid twice")]
+    DuplicateMid,
+    /// Not SDP, or not one that WebRTC can answer.
+    #[error("the offer cannot be understood: {0}")]
+    Malformed(String),
+    /// A source names an m-line that the offer does not have, that does not send, or that is of the other kind.
+    #[error("the source does not fit the m-line {0}")]
+    SourceMismatch(String),
+    /// No codec in common on an m-line that is in use.
+    #[error("no codec in common")]
+    NoCodec,
+    /// This node has as many unfinished handshakes as it takes ([`crate::limits::HALF_OPEN_PEERS`]).
+    #[error("too many connections are being set up")]
+    Busy,
+    /// The room does not exist (any more).
+    #[error("no such room")]
+    NoRoom,
+}
+
+/// Something for [`crate::Node::handle`].
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram from the network.
+    Datagram(Datagram<'a>),
+    /// An order from the lesson.
+    Command(Command),
+    /// The time of the last [`Output::Timeout`] has come.
+    Timeout,
+}
+
+/// A datagram that came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The local candidate that it was sent to; never the wildcard address.
+    pub destination: SocketAddr,
+    /// What it holds.
+    pub contents: &'a [u8],
+}
+
+/// Something from [`crate::Node::poll_output`].
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit(Transmit),
+    /// Tell the lesson.
+    Event(Event),
+    /// Hand this packet to the recorder of the room.
+    Record(RecordedPacket),
+    /// Nothing to do before this time, unless something comes in.
+    Timeout(Instant),
+}
+
+/// A datagram to send.
+#[derive(Debug)]
+pub struct Transmit {
+    /// The local candidate to send from.
+    pub source: SocketAddr,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// The whole datagram.
+    pub contents: Vec<u8>,
+    /// Whether it carries media of another peer (for the forwarding-latency histogram).
+    pub forwarded: bool,
+}
+
+/// One RTP packet of a published track, as it came from the publisher.
+#[derive(Debug, Clone)]
+pub struct RecordedPacket {
+    /// The room.
+    pub room: RoomId,
+    /// The publisher.
+    pub publisher: PeerId,
+    /// Which of its tracks.
+    pub source: Source,
+    /// Codec of the payload.
+    pub codec: crate::codec::Codec,
+    /// Simulcast layer, 0 the smallest.
+    pub layer: u8,
+    /// When it arrived.
+    pub arrival: Instant,
+    /// Sequence number, extended over rollovers.
+    pub seq: u64,
+    /// RTP timestamp in the codec's clock (RFC 3550, section 5.1).
+    pub rtp_time: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Payload, shared with the subscribers.
+    pub payload: Arc<[u8]>,
+}

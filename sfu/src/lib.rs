@@ -1,0 +1,21 @@
+//! The media machine of Lectern: a selective forwarding unit without a clock, socket, file or thread.
+//!
+//! # Driving it
+//!
+//! A [`Node`] holds all rooms and peers of one thread. Time is an argument. The owner
+//! 1. gives it an [`io::Input`] with [`Node::handle`] (a datagram, a command, or [`io::Input::Timeout`]); several in a row are
+//!    fine, so a batch of datagrams that one system call brought needs no drain in between;
+//! 2. calls [`Node::poll_output`] until it gives [`io::Output::Timeout`], sending each [`io::Output::Transmit`];
+//! 3. waits for input, at most until that time.
+//!
+//! A panic means a bug here, never bad input.
+
+pub mod codec;
+pub mod counters;
+pub mod id;
+pub mod io;
+pub mod limits;
+pub mod media;
+mod node;
+
+pub use node::{Node, NodeConfig};

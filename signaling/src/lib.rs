@@ -1,0 +1,7 @@
+//! The lesson machine of Lectern: rooms, people, roles and the lesson log, without a clock, socket, file or thread.
+
+pub mod io;
+pub mod lesson;
+pub mod message;
+pub mod permission;
+pub mod time;

@@ -1,0 +1,1 @@
+//! The simulated world of Lectern: a clock, links and clients, all driven by one seed.
