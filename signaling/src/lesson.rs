@@ -166,3 +166,200 @@ pub struct ChatMessage {
     /// Chosen by the author's client.
     pub nonce: String,
 }
+
+impl RoomSettings {
+    /// What a preset starts from (`docs/protocol.md`, Roles and permissions).
+    pub fn from_preset(preset: Preset, title: impl Into<String>) -> Self {
+        let lecture = preset == Preset::Lecture;
+        RoomSettings {
+            preset,
+            title: title.into(),
+            locked: false,
+            chat: true,
+            student_microphones: !lecture,
+            student_cameras: !lecture,
+            student_screens: !lecture,
+            students_see_students: !lecture,
+            max_participants: match preset {
+                Preset::Tutoring => 4,
+                Preset::Lecture => 500,
+                Preset::Seminar => 100,
+            },
+        }
+    }
+}
+
+impl EventKind {
+    /// Whom it is about, if it is about one participant.
+    pub fn participant(&self) -> Option<&str> {
+        match self {
+            EventKind::Joined { participant, .. }
+            | EventKind::Left { participant, .. }
+            | EventKind::Published { participant, .. }
+            | EventKind::Unpublished { participant, .. }
+            | EventKind::Muted { participant, .. }
+            | EventKind::HandRaised { participant }
+            | EventKind::HandLowered { participant }
+            | EventKind::FloorGiven { participant }
+            | EventKind::FloorTaken { participant }
+            | EventKind::RoleChanged { participant, .. } => Some(participant),
+            EventKind::Opened { .. }
+            | EventKind::Chat { .. }
+            | EventKind::SettingsChanged { .. }
+            | EventKind::Closed {} => None,
+        }
+    }
+}
+
+/// The reducer. The numbers in the comments are the rules of `docs/protocol.md`, "The state, and how events fold into it".
+impl LessonState {
+    /// Rule 1: the state that an `opened` event makes, or nothing for any other event.
+    pub fn from_opened(event: &LessonEvent) -> Option<Self> {
+        let EventKind::Opened { lesson, room, settings } = &event.kind else { return None };
+        Some(LessonState {
+            lesson: lesson.clone(),
+            room: room.clone(),
+            seq: event.seq,
+            settings: settings.clone(),
+            closed: false,
+            participants: BTreeMap::new(),
+            hands: Vec::new(),
+            floor: Vec::new(),
+            removed: Vec::new(),
+            chat: Vec::new(),
+        })
+    }
+
+    /// Folds a whole log; nothing when it does not begin with `opened`.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a LessonEvent>) -> Option<Self> {
+        let mut events = events.into_iter();
+        let mut state = LessonState::from_opened(events.next()?)?;
+        for event in events {
+            state.apply(event);
+        }
+        Some(state)
+    }
+
+    /// Folds one more event in. Events that do not fit change nothing but `seq` (rule 12).
+    pub fn apply(&mut self, event: &LessonEvent) {
+        if let Some(opened) = LessonState::from_opened(event) {
+            *self = opened; // 1
+            return;
+        }
+        if event.seq <= self.seq {
+            return; // 2
+        }
+        self.seq = event.seq;
+        match &event.kind {
+            EventKind::Opened { .. } => {}
+            EventKind::Joined { participant, name, role } => {
+                // 3
+                let state = ParticipantState {
+                    name: name.clone(),
+                    role: *role,
+                    present: true,
+                    joined_at: event.at,
+                    tracks: BTreeMap::new(),
+                };
+                self.participants.insert(participant.clone(), state);
+            }
+            EventKind::Left { participant, reason } => self.apply_left(participant, *reason),
+            EventKind::Published { participant, source, muted } => {
+                // 5
+                if let Some(state) = self.participants.get_mut(participant).filter(|state| state.present) {
+                    state.tracks.insert(*source, TrackState { muted: *muted });
+                }
+            }
+            EventKind::Unpublished { participant, source } => {
+                if let Some(state) = self.participants.get_mut(participant) {
+                    state.tracks.remove(source);
+                }
+            }
+            EventKind::Muted { participant, source, muted } => {
+                let track =
+                    self.participants.get_mut(participant).and_then(|state| state.tracks.get_mut(source));
+                if let Some(track) = track {
+                    track.muted = *muted;
+                }
+            }
+            EventKind::HandRaised { participant } => {
+                // 6
+                if self.is_present(participant) && !self.hands.contains(participant) {
+                    self.hands.push(participant.clone());
+                }
+            }
+            EventKind::HandLowered { participant } => self.hands.retain(|hand| hand != participant),
+            EventKind::FloorGiven { participant } => {
+                // 7
+                if self.is_present(participant) {
+                    if !self.floor.contains(participant) {
+                        self.floor.push(participant.clone());
+                    }
+                    self.hands.retain(|hand| hand != participant);
+                }
+            }
+            EventKind::FloorTaken { participant } => self.floor.retain(|holder| holder != participant),
+            EventKind::RoleChanged { participant, role } => {
+                // 8
+                if let Some(state) = self.participants.get_mut(participant) {
+                    state.role = *role;
+                }
+            }
+            EventKind::Chat { text, nonce } => self.apply_chat(event, text, nonce),
+            EventKind::SettingsChanged { settings } => self.settings = settings.clone(), // 10
+            EventKind::Closed {} => {
+                // 11
+                self.closed = true;
+                for state in self.participants.values_mut() {
+                    state.present = false;
+                    state.tracks.clear();
+                }
+                self.hands.clear();
+                self.floor.clear();
+            }
+        }
+    }
+
+    /// Rule 4.
+    fn apply_left(&mut self, participant: &String, reason: LeaveReason) {
+        let Some(state) = self.participants.get_mut(participant) else { return };
+        state.present = false;
+        state.tracks.clear();
+        self.hands.retain(|hand| hand != participant);
+        self.floor.retain(|holder| holder != participant);
+        if reason == LeaveReason::Removed && !self.removed.contains(participant) {
+            self.removed.push(participant.clone());
+        }
+    }
+
+    /// Rule 9.
+    fn apply_chat(&mut self, event: &LessonEvent, text: &str, nonce: &str) {
+        let Some(by) = &event.by else { return };
+        let Some(author) = self.participants.get(by) else { return };
+        self.chat.push(ChatMessage {
+            seq: event.seq,
+            at: event.at,
+            by: by.clone(),
+            name: author.name.clone(),
+            text: text.to_owned(),
+            nonce: nonce.to_owned(),
+        });
+        let surplus = self.chat.len().saturating_sub(CHAT_IN_STATE);
+        self.chat.drain(..surplus);
+    }
+
+    /// Whether this identity is in the room.
+    pub fn is_present(&self, identity: &str) -> bool {
+        self.participants.get(identity).is_some_and(|state| state.present)
+    }
+
+    /// Whether this identity has the floor.
+    pub fn has_floor(&self, identity: &str) -> bool {
+        self.floor.iter().any(|holder| holder == identity)
+    }
+
+    /// Everybody in the room.
+    pub fn present(&self) -> impl Iterator<Item = (&String, &ParticipantState)> {
+        self.participants.iter().filter(|(_, state)| state.present)
+    }
+}

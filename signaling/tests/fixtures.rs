@@ -1,0 +1,102 @@
+//! The JSON examples in `tests/fixtures` are read here and by the TypeScript tests, so that the two sides of the wire
+//! cannot drift apart.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use signaling::lesson::{LessonEvent, LessonState};
+use signaling::message::{Answer, ErrorReply, Join, Notice, Request};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageFixture {
+    name: String,
+    direction: Direction,
+    event: String,
+    payload: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Direction {
+    Request,
+    Answer,
+    Error,
+    Notice,
+}
+
+#[derive(Deserialize)]
+struct LessonFixture {
+    events: Vec<Value>,
+    state: Value,
+}
+
+fn read<T: serde::de::DeserializeOwned>(folder: &str) -> Vec<(PathBuf, T)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(folder);
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            (path, value)
+        })
+        .collect()
+}
+
+/// Parses into the type and serialises again.
+fn round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(value: &Value) -> Value {
+    let parsed: T = serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"));
+    serde_json::to_value(parsed).unwrap()
+}
+
+#[test]
+fn messages_round_trip() {
+    let mut kinds = BTreeSet::new();
+    for (path, fixture) in read::<MessageFixture>("messages") {
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(fixture.name.as_str()));
+        let whole = json!({ "event": fixture.event, "payload": fixture.payload });
+        match fixture.direction {
+            Direction::Request if fixture.event == "join" => {
+                assert_eq!(round_trip::<Join>(&fixture.payload), fixture.payload, "{path:?}");
+            }
+            Direction::Request => assert_eq!(round_trip::<Request>(&whole), whole, "{path:?}"),
+            Direction::Notice => assert_eq!(round_trip::<Notice>(&whole), whole, "{path:?}"),
+            Direction::Answer => {
+                let data = &fixture.payload["data"];
+                assert_eq!(round_trip::<Answer>(data), *data, "{path:?}");
+            }
+            Direction::Error => {
+                let error = &fixture.payload["error"];
+                assert_eq!(round_trip::<ErrorReply>(error), *error, "{path:?}");
+                kinds.insert(format!("error {}", error["code"]));
+                continue;
+            }
+        }
+        kinds.insert(fixture.event);
+    }
+    // 17 requests (join among them), 7 notices and 18 error codes: each has an example.
+    assert_eq!(kinds.len(), 17 + 7 + 18, "{kinds:?}");
+}
+
+#[test]
+fn lessons_fold_as_written() {
+    let fixtures = read::<LessonFixture>("lesson");
+    assert!(fixtures.len() >= 11);
+    for (path, fixture) in fixtures {
+        let events: Vec<LessonEvent> = fixture
+            .events
+            .iter()
+            .map(|event| {
+                assert_eq!(round_trip::<LessonEvent>(event), *event, "{path:?}");
+                serde_json::from_value(event.clone()).unwrap()
+            })
+            .collect();
+        let state = LessonState::fold(&events);
+        assert_eq!(serde_json::to_value(&state).unwrap(), fixture.state, "{path:?}");
+        assert_eq!(round_trip::<Option<LessonState>>(&fixture.state), fixture.state, "{path:?}");
+    }
+}
