@@ -1,0 +1,113 @@
+# Lectern. `make run` starts a demo class on this machine; `make test` runs every test. Both do their own set-up, and a
+# second run skips what is already there (stamps in .tools/stamps). `make help` lists the rest.
+#
+# One dev-profile build serves run, test and the browser tests: its dependencies are optimised (Cargo.toml), and compiling
+# everything a second time for release would double the minutes to the first page. `make release` makes the binary to ship.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+STAMPS := .tools/stamps
+BINARY := target/debug/lectern
+# Arguments for `lectern serve` in `make run`, for example: make run ARGS="--http-listen 127.0.0.1:9000"
+ARGS ?=
+# Which browser tests to run, for example: make e2e E2E=codecs
+E2E ?=
+
+WEB_SOURCES := $(shell find web -type f \( -path '*/node_modules' -o -path '*/dist' \) -prune -o -type f \
+  -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/.vite/*' -print 2>/dev/null)
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: run
+run: build ## build what is missing, start a demo class, print its links
+	@exec $(BINARY) serve --demo $(ARGS)
+
+.PHONY: build
+build: $(STAMPS)/tools $(STAMPS)/web-build ## web pages and server (dev profile)
+	@cargo build --bin lectern
+
+.PHONY: release
+release: $(STAMPS)/tools $(STAMPS)/web-build ## the binary to ship: target/release/lectern, pages inside
+	@cargo build --release --bin lectern
+
+.PHONY: test
+test: house test-rust test-web e2e ## everything: house rules, Rust, web, real browsers, Python client
+	@echo "make test: all passed"
+
+.PHONY: house
+house: $(STAMPS)/tools ## the house's own rules: arrows, purity, licences, links
+	@echo "== house rules"
+	@node --test --test-reporter=dot tests/house/
+	@node tests/house/run.mjs
+
+.PHONY: test-rust
+test-rust: $(STAMPS)/tools $(STAMPS)/web-build ## unit, property, fixture and simulation tests
+	@echo "== Rust tests"
+	@cargo test --workspace
+
+.PHONY: test-web
+test-web: $(STAMPS)/web-deps ## vitest
+	@echo "== web tests"
+	@cd web && npm run --silent test
+
+.PHONY: e2e
+e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/venv ## the real server with real browsers and clients
+	@echo "== end to end"
+	@cd tests/e2e && node run.mjs $(E2E)
+
+.PHONY: fmt
+fmt: $(STAMPS)/web-deps ## format everything
+	@cargo fmt --all
+	@cd web && npm run --silent format
+
+.PHONY: lint
+lint: $(STAMPS)/web-deps ## what .ci/run checks before the tests
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@cd web && npm run --silent check && npm run --silent lint
+
+.PHONY: bench
+bench: build $(STAMPS)/e2e-deps $(STAMPS)/browsers ## measure again what docs/benchmarks.md shows
+	@cd tests/e2e && node bench/run.mjs $(BENCH)
+
+.PHONY: clean-stamps
+clean-stamps: ## forget what was set up
+	@rm -rf $(STAMPS)
+
+# Set-up, once each. A stamp is younger than what it was made from.
+
+$(STAMPS)/tools: scripts/need | $(STAMPS)
+	@scripts/need cargo node npm cc
+	@touch $@
+
+$(STAMPS)/browsers: scripts/need | $(STAMPS)
+	@scripts/need chromium firefox ip
+	@touch $@
+
+$(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need | $(STAMPS)
+	@scripts/need python3-venv
+	@python3 -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/e2e/python/requirements.txt
+	@touch $@
+
+$(STAMPS)/web-deps: web/package-lock.json $(STAMPS)/tools
+	@cd web && npm ci --silent
+	@touch $@
+
+$(STAMPS)/web-build: $(STAMPS)/web-deps $(WEB_SOURCES)
+	@echo "== web pages"
+	@cd web && npm run --silent build
+	@touch $@
+
+$(STAMPS)/e2e-deps: tests/e2e/package-lock.json $(STAMPS)/tools
+	@cd tests/e2e && npm ci --silent
+	@touch $@
+
+$(STAMPS):
+	@mkdir -p $@
