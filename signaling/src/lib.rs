@@ -5,3 +5,4 @@ pub mod lesson;
 pub mod message;
 pub mod permission;
 pub mod time;
+pub mod token;
