@@ -1,1 +1,2 @@
+//! Lectern.
 fn main() {}

@@ -1,0 +1,400 @@
+//! What the server counts, and `/metrics` in Prometheus' text format.
+//!
+//! A media worker writes its [`WorkerStats`] from one thread without locks; everybody else reads. The shell's own
+//! counts are in [`Metrics`]. Label values come from small fixed sets only: never a room, a name or an address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType,
+};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use sfu::counters::Counters;
+
+/// Upper bounds of the forwarding-latency buckets, in microseconds. A forward takes tens of microseconds on an idle
+/// core; 20 ms is one audio packet, and beyond 100 ms a receiver's jitter buffer hears it.
+pub const FORWARD_LATENCY_BOUNDS_US: [u64; 12] =
+    [25, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000];
+
+/// A histogram of durations that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct LatencyHistogram {
+    /// One per bound (not cumulative), and one for what is above all bounds.
+    buckets: [AtomicU64; FORWARD_LATENCY_BOUNDS_US.len() + 1],
+    sum_ns: AtomicU64,
+}
+
+impl LatencyHistogram {
+    /// Counts one duration.
+    pub fn record(&self, duration: Duration) {
+        self.record_many(duration, 1);
+    }
+
+    /// Counts the same duration `count` times: a batch that left in one system call.
+    pub fn record_many(&self, duration: Duration, count: u64) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = FORWARD_LATENCY_BOUNDS_US.partition_point(|bound| *bound < us);
+        self.buckets[bucket].fetch_add(count, Relaxed);
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.sum_ns.fetch_add(ns.saturating_mul(count), Relaxed);
+    }
+
+    /// Counts per bucket, the last above all bounds, and the sum in nanoseconds.
+    pub fn read(&self) -> ([u64; FORWARD_LATENCY_BOUNDS_US.len() + 1], u64) {
+        (std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed)), self.sum_ns.load(Relaxed))
+    }
+}
+
+/// Declares [`WorkerStats`] with an atomic for each field of [`Counters`], so that a new counter cannot be forgotten here.
+macro_rules! worker_stats {
+    (counters { $($counter:ident => $counter_name:literal, $counter_help:literal;)* }
+     gauges { $($gauge:ident => $gauge_name:literal, $gauge_help:literal;)* }) => {
+        /// What a media worker has done. Its thread is the only writer.
+        #[derive(Debug, Default)]
+        #[expect(missing_docs, reason = "the fields of the first block are those of sfu::counters::Counters")]
+        pub struct WorkerStats {
+            $(pub $counter: AtomicU64,)*
+            $(pub $gauge: AtomicU64,)*
+            /// Nanoseconds that the thread worked, and did not wait.
+            pub busy_ns: AtomicU64,
+            /// Turns of the loop. One that stands still for long means a stuck worker; an idle worker turns at least
+            /// each second.
+            pub turns: AtomicU64,
+            /// Datagrams that the system did not take (full socket buffer, unreachable receiver).
+            pub send_errors: AtomicU64,
+            /// Events that the lesson side did not take in time.
+            pub events_dropped: AtomicU64,
+            /// From receiving a packet to handing its copies to the system.
+            pub forward_latency: LatencyHistogram,
+        }
+
+        impl WorkerStats {
+            /// Publishes the counters of the worker's node.
+            pub fn store(&self, counters: &Counters) {
+                // Named one by one, so that a field that Counters gains does not compile until it is here.
+                let Counters { $($counter,)* $($gauge,)* } = *counters;
+                $(self.$counter.store($counter, Relaxed);)*
+                $(self.$gauge.store($gauge, Relaxed);)*
+            }
+
+            /// The counters as last published.
+            pub fn load(&self) -> Counters {
+                Counters {
+                    $($counter: self.$counter.load(Relaxed),)*
+                    $($gauge: self.$gauge.load(Relaxed),)*
+                }
+            }
+        }
+
+        /// Name, help and value of each counter of [`Counters`].
+        const COUNTERS: &[(&str, &str, fn(&Counters) -> u64)] =
+            &[$(($counter_name, $counter_help, |counters| counters.$counter),)*];
+        /// The same for the gauges.
+        const GAUGES: &[(&str, &str, fn(&Counters) -> u64)] =
+            &[$(($gauge_name, $gauge_help, |counters| counters.$gauge),)*];
+    };
+}
+
+worker_stats! {
+    counters {
+        datagrams_in => "lectern_datagrams_in_total", "Datagrams that came in.";
+        bytes_in => "lectern_bytes_in_total", "Bytes of the datagrams that came in.";
+        datagrams_out => "lectern_datagrams_out_total", "Datagrams that went out.";
+        bytes_out => "lectern_bytes_out_total", "Bytes of the datagrams that went out.";
+        datagrams_dropped => "lectern_datagrams_dropped_total", "Datagrams that belong to no peer.";
+        datagrams_refused => "lectern_datagrams_refused_total", "Datagrams of a peer that were forged, damaged or replayed.";
+        rtp_in => "lectern_rtp_packets_in_total", "RTP packets from publishers.";
+        rtp_forwarded => "lectern_rtp_packets_forwarded_total", "RTP packets written to subscribers.";
+        rtp_denied => "lectern_rtp_packets_denied_total", "RTP packets dropped because of policy, mute or an unknown SSRC.";
+        rtp_lost_in => "lectern_rtp_packets_lost_in_total", "RTP packets from publishers that never arrived.";
+        rtp_lost_out => "lectern_rtp_packets_lost_out_total", "RTP packets that subscribers report as lost.";
+        nacks_in => "lectern_nacks_in_total", "Packets that subscribers asked to have again.";
+        nacks_out => "lectern_nacks_out_total", "Packets that publishers were asked to send again.";
+        keyframe_requests_in => "lectern_keyframe_requests_in_total", "Keyframe requests from subscribers.";
+        keyframe_requests_out => "lectern_keyframe_requests_out_total", "Keyframe requests to publishers.";
+        joins => "lectern_media_joins_total", "Offers answered.";
+        joins_refused => "lectern_media_joins_refused_total", "Offers refused.";
+        handshakes_expired => "lectern_handshakes_expired_total", "Peers whose handshake did not finish in time.";
+    }
+    gauges {
+        rooms => "lectern_worker_rooms", "Rooms of the worker.";
+        peers => "lectern_peers", "Media connections.";
+        tracks => "lectern_tracks", "Published tracks.";
+        half_open => "lectern_peers_half_open", "Media connections whose handshake is not done.";
+    }
+}
+
+/// The shell's own counts, and the registry that prints all.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each field's help text is in Metrics::new and on /metrics")]
+pub struct Metrics {
+    registry: Registry,
+    pub rooms: IntGauge,
+    pub participants: IntGauge,
+    pub joins: IntCounterVec,
+    pub join_seconds: Histogram,
+    pub sockets: IntGauge,
+    pub sockets_refused: IntCounterVec,
+    pub sockets_closed: IntCounterVec,
+    pub requests: IntCounterVec,
+    pub http_connections: IntGauge,
+    pub http_connections_refused: IntCounterVec,
+    pub append_seconds: Histogram,
+    pub append_events: IntCounter,
+    pub append_errors: IntCounter,
+}
+
+impl Metrics {
+    /// A registry with the shell's own metrics and those of the workers.
+    pub fn new(workers: Vec<Arc<WorkerStats>>) -> Self {
+        let registry = Registry::new();
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("a valid constant name");
+            registry.register(Box::new(gauge.clone())).expect("registered once");
+            gauge
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("a valid constant name");
+            registry.register(Box::new(counter.clone())).expect("registered once");
+            counter
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters =
+                IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid constant name");
+            registry.register(Box::new(counters.clone())).expect("registered once");
+            counters
+        };
+        let histogram = |name: &str, help: &str, seconds: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(seconds.to_vec());
+            let histogram = Histogram::with_opts(options).expect("a valid constant name");
+            registry.register(Box::new(histogram.clone())).expect("registered once");
+            histogram
+        };
+        let metrics = Metrics {
+            rooms: gauge("lectern_rooms", "Rooms that are open."),
+            participants: gauge("lectern_participants", "Participants who are present."),
+            joins: counters("lectern_joins_total", "Joins, by result: ok, or the error code.", "result"),
+            join_seconds: histogram(
+                "lectern_join_seconds",
+                "From the join request to its acknowledgement.",
+                &[0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0],
+            ),
+            sockets: gauge("lectern_sockets", "Signalling connections."),
+            sockets_refused: counters(
+                "lectern_sockets_refused_total",
+                "Refused signalling connections.",
+                "reason",
+            ),
+            sockets_closed: counters(
+                "lectern_sockets_closed_total",
+                "Signalling connections that the server closed.",
+                "reason",
+            ),
+            requests: counters(
+                "lectern_requests_total",
+                "Signalling requests, by result: ok, or the error code.",
+                "result",
+            ),
+            http_connections: gauge("lectern_http_connections", "TCP connections of HTTP and signalling."),
+            http_connections_refused: counters(
+                "lectern_http_connections_refused_total",
+                "Refused TCP connections.",
+                "reason",
+            ),
+            append_seconds: histogram(
+                "lectern_lesson_append_seconds",
+                "From handing events to the lesson store to knowing that they are on disk.",
+                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0],
+            ),
+            append_events: counter("lectern_lesson_events_total", "Lesson events stored."),
+            append_errors: counter(
+                "lectern_lesson_append_errors_total",
+                "Failed attempts to store lesson events.",
+            ),
+            registry: registry.clone(),
+        };
+        registry.register(Box::new(Workers::new(workers))).expect("registered once");
+        metrics
+    }
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// Reads the workers' atomics when metrics are asked for, so that the media path never touches a metrics library.
+struct Workers {
+    workers: Vec<Arc<WorkerStats>>,
+    /// Only to announce one name; the registry compares descriptions to find duplicates.
+    description: Desc,
+}
+
+impl Workers {
+    fn new(workers: Vec<Arc<WorkerStats>>) -> Self {
+        let description = Desc::new(
+            "lectern_worker_busy_seconds_total".into(),
+            "Seconds that the worker's thread worked. Its rate is the busy ratio of a core.".into(),
+            vec!["worker".into()],
+            std::collections::HashMap::new(),
+        )
+        .expect("a valid constant name");
+        Workers { workers, description }
+    }
+
+    fn family(
+        &self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        metric: impl Fn(&WorkerStats) -> Metric,
+    ) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(name.into());
+        family.set_help(help.into());
+        family.set_field_type(kind);
+        family.set_metric(
+            self.workers
+                .iter()
+                .enumerate()
+                .map(|(index, stats)| {
+                    let mut label = LabelPair::default();
+                    label.set_name("worker".into());
+                    label.set_value(index.to_string());
+                    let mut metric = metric(stats);
+                    metric.set_label(vec![label]);
+                    metric
+                })
+                .collect(),
+        );
+        family
+    }
+
+    fn counter(&self, name: &str, help: &str, value: impl Fn(&WorkerStats) -> f64) -> MetricFamily {
+        self.family(name, help, MetricType::COUNTER, |stats| {
+            let mut counter = Counter::default();
+            counter.set_value(value(stats));
+            let mut metric = Metric::default();
+            metric.set_counter(counter);
+            metric
+        })
+    }
+}
+
+impl Collector for Workers {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.description]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Vec::with_capacity(COUNTERS.len() + GAUGES.len() + 5);
+        for (name, help, value) in COUNTERS {
+            families.push(self.counter(name, help, |stats| as_f64(value(&stats.load()))));
+        }
+        for (name, help, value) in GAUGES {
+            families.push(self.family(name, help, MetricType::GAUGE, |stats| {
+                let mut gauge = Gauge::default();
+                gauge.set_value(as_f64(value(&stats.load())));
+                Metric::from_gauge(gauge)
+            }));
+        }
+        families.push(self.counter(&self.description.fq_name, &self.description.help, |stats| {
+            Duration::from_nanos(stats.busy_ns.load(Relaxed)).as_secs_f64()
+        }));
+        families.push(self.counter("lectern_worker_turns_total", "Turns of the worker's loop.", |stats| {
+            as_f64(stats.turns.load(Relaxed))
+        }));
+        families.push(self.counter(
+            "lectern_send_errors_total",
+            "Datagrams that the system did not take.",
+            |stats| as_f64(stats.send_errors.load(Relaxed)),
+        ));
+        families.push(self.counter(
+            "lectern_media_events_dropped_total",
+            "Events of media that the lesson side did not take in time.",
+            |stats| as_f64(stats.events_dropped.load(Relaxed)),
+        ));
+        families.push(self.family(
+            "lectern_forward_latency_seconds",
+            "From receiving a packet to handing its copies to the system.",
+            MetricType::HISTOGRAM,
+            |stats| histogram(&stats.forward_latency),
+        ));
+        families
+    }
+}
+
+fn histogram(latency: &LatencyHistogram) -> Metric {
+    let (counts, sum_ns) = latency.read();
+    let mut cumulative = 0;
+    let mut buckets = Vec::with_capacity(FORWARD_LATENCY_BOUNDS_US.len());
+    for (bound, count) in FORWARD_LATENCY_BOUNDS_US.iter().zip(counts) {
+        cumulative += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(Duration::from_micros(*bound).as_secs_f64());
+        bucket.set_cumulative_count(cumulative);
+        buckets.push(bucket);
+    }
+    let mut histogram = HistogramProto::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(Duration::from_nanos(sum_ns).as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    metric
+}
+
+/// Prometheus counts in doubles, exact up to 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the text format has doubles; beyond 2^53 a counter may be off by one"
+)]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_appear_with_their_numbers() {
+        let stats = Arc::new(WorkerStats::default());
+        stats.store(&Counters { rtp_in: 7, peers: 3, ..Counters::default() });
+        stats.busy_ns.store(1_500_000_000, Relaxed);
+        stats.forward_latency.record(Duration::from_micros(150));
+        stats.forward_latency.record_many(Duration::from_secs(1), 2);
+        let metrics = Metrics::new(vec![stats, Arc::default()]);
+        metrics.joins.with_label_values(&["ok"]).inc();
+        let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
+        for line in [
+            "lectern_rtp_packets_in_total{worker=\"0\"} 7",
+            "lectern_rtp_packets_in_total{worker=\"1\"} 0",
+            "lectern_peers{worker=\"0\"} 3",
+            "lectern_worker_busy_seconds_total{worker=\"0\"} 1.5",
+            "lectern_forward_latency_seconds_bucket{worker=\"0\",le=\"0.0001\"} 0",
+            "lectern_forward_latency_seconds_bucket{worker=\"0\",le=\"0.0002\"} 1",
+            "lectern_forward_latency_seconds_bucket{worker=\"0\",le=\"+Inf\"} 3",
+            "lectern_forward_latency_seconds_count{worker=\"0\"} 3",
+            "lectern_joins_total{result=\"ok\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn counters_survive_the_way_through_the_atomics() {
+        let counters =
+            Counters { datagrams_in: 1, keyframe_requests_out: 2, half_open: 3, ..Counters::default() };
+        let stats = WorkerStats::default();
+        stats.store(&counters);
+        assert_eq!(stats.load(), counters);
+    }
+}
