@@ -1,0 +1,152 @@
+// People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
+import { LecternSession } from '@lectern/client';
+import { Ear, Eye, paint, tone } from './sources.mjs';
+
+class Person {
+  ear = new Ear();
+  eyes = new Map();
+  events = [];
+  connections = [];
+  ended;
+  marks = {};
+
+  constructor(options) {
+    this.options = options;
+    this.session = new LecternSession({
+      url: location.origin,
+      token: options.token,
+      codec: options.codec,
+      videoSlots: options.videoSlots ?? 9,
+      media: options.media ?? true,
+    });
+    this.session.on('state', ({ events }) => {
+      this.events.push(...events);
+      this.refresh();
+    });
+    this.session.on('slots', () => this.refresh());
+    this.session.on('connection', (connection) => this.connections.push(structuredCloneSafe(connection)));
+  }
+
+  async join() {
+    this.marks.clicked = performance.now();
+    await this.session.join();
+    this.marks.joined = performance.now();
+    this.refresh();
+    const { sources = ['microphone', 'camera'] } = this.options;
+    for (const source of sources) await this.publish(source);
+    this.marks.published = performance.now();
+  }
+
+  async publish(source, options = this.options) {
+    const sound = source === 'microphone' || source === 'screen-audio';
+    await this.session.publish(source, sound ? tone(options) : paint(options));
+  }
+
+  /** Asks for every picture there is, and looks at and listens to what comes. */
+  refresh() {
+    const { state, identity } = this.session;
+    if (!state) return;
+    const pictures = [];
+    for (const [participant, { present, tracks }] of Object.entries(state.participants)) {
+      if (!present || participant === identity) continue;
+      for (const source of ['screen', 'camera']) {
+        if (tracks[source] && !tracks[source].muted) pictures.push({ participant, source, ...this.size() });
+      }
+    }
+    const wanted = JSON.stringify(pictures);
+    if ((this.options.media ?? true) && wanted !== this.wanted) {
+      this.wanted = wanted;
+      this.session.view(pictures);
+    }
+    for (const { participant, source } of pictures) {
+      const key = `${participant} ${source}`;
+      const stream = this.session.pictureOf(participant, source);
+      if (stream && this.eyes.has(key)) this.eyes.get(key).look(stream);
+      else if (stream) this.eyes.set(key, new Eye(stream));
+    }
+    for (const [key, eye] of this.eyes) {
+      const [participant, source] = key.split(' ');
+      if (!this.session.pictureOf(participant, source)) {
+        eye.close();
+        this.eyes.delete(key);
+      }
+    }
+    for (const stream of this.session.audio) this.ear.hear(stream);
+  }
+
+  size() {
+    return { width: this.options.viewWidth ?? 320, height: this.options.viewHeight ?? 180 };
+  }
+
+  report() {
+    const { session } = this;
+    for (const stream of session.audio) this.ear.hear(stream);
+    return {
+      connection: structuredCloneSafe(session.connection),
+      media: session.media,
+      permissions: [...session.permissions],
+      role: session.role,
+      state: session.state,
+      slots: session.slots,
+      seqs: this.events.map((event) => event.seq),
+      sound: this.ear.listen(),
+      pictures: Object.fromEntries(
+        [...this.eyes].map(([key, eye]) => [key, { frames: eye.frames, colour: eye.colour(), gapMs: eye.gapMs }]),
+      ),
+      local: Object.fromEntries(
+        ['microphone', 'camera', 'screen'].map((source) => [source, session.local(source) && { muted: session.local(source).muted }]),
+      ),
+    };
+  }
+
+  /** Milliseconds from the click to the first frame of anybody. */
+  firstFrameMs() {
+    const firsts = [...this.eyes.values()].map((eye) => eye.firstFrameAt).filter((at) => at !== undefined);
+    return firsts.length ? Math.min(...firsts) - this.marks.clicked : undefined;
+  }
+}
+
+const structuredCloneSafe = (value) =>
+  JSON.parse(JSON.stringify(value, (_key, inner) => (inner instanceof Error ? { code: inner.code, message: inner.message } : inner)));
+
+const people = new Map();
+const person = (id) => {
+  const found = people.get(id);
+  if (!found) throw new Error(`nobody is called ${id}`);
+  return found;
+};
+
+/** Errors cross into the test as values, so that their codes stay. */
+const attempt = async (action) => {
+  try {
+    return { ok: (await action()) ?? null };
+  } catch (error) {
+    return { error: { code: error.code, message: error.message, stack: error.stack } };
+  }
+};
+
+globalThis.lab = {
+  join: (id, options) =>
+    attempt(async () => {
+      const newcomer = new Person(options);
+      people.set(id, newcomer);
+      await newcomer.join();
+      return newcomer.session.identity;
+    }),
+  publish: (id, source, options) => attempt(() => person(id).publish(source, { ...person(id).options, ...options })),
+  call: (id, method, args = []) => attempt(() => person(id).session[method](...args)),
+  report: (id) => person(id).report(),
+  events: (id) => person(id).events,
+  connections: (id) => person(id).connections,
+  firstFrameMs: (id) => person(id).firstFrameMs() ?? null,
+  marks: (id) => person(id).marks,
+  resetGaps: (id) => person(id).eyes.forEach((eye) => eye.resetGap()),
+  stats: (id) => person(id).session.stats(),
+  ids: () => [...people.keys()],
+  leave: async (id) => {
+    await person(id).session.leave();
+    person(id).eyes.forEach((eye) => eye.close());
+    people.delete(id);
+  },
+};
+globalThis.labReady = true;
