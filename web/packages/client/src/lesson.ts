@@ -2,19 +2,24 @@
  * The lesson's reducer, twin of `signaling/src/lesson.rs`: fixtures that both read and a property test hold them together.
  * States are never changed in place, and parts that an event does not touch stay the same objects.
  */
-import type { LessonEvent, LessonState, ParticipantState, Source } from './protocol.js';
+import type { LeaveReason, LessonEvent, LessonState, ParticipantState, Source } from './protocol.js';
 
 /** Chat messages that the state keeps; the log keeps all. */
 export const CHAT_IN_STATE = 500;
 
-/** The state after `event`. Without a state only `opened` makes one; events of unknown kinds move `seq` alone. */
+/**
+ * The state after `event`; only `opened` makes one out of nothing. The numbers in the comments are the rules of
+ * `docs/protocol.md`, "The state, and how events fold into it".
+ */
 export function reduce(state: LessonState | undefined, event: LessonEvent): LessonState | undefined {
-  if (event.kind === 'opened') return opened(event);
-  return state && { ...change(state, event), seq: event.seq };
+  if (event.kind === 'opened') return opened(event); // 1
+  if (!state || event.seq <= state.seq) return state; // 2
+  return { ...change(state, event), seq: event.seq };
 }
 
-/** Folds many events. */
+/** Folds many events. Without a state the first must be `opened`. */
 export function fold(state: LessonState | undefined, events: readonly LessonEvent[]): LessonState | undefined {
+  if (!state && events[0]?.kind !== 'opened') return undefined;
   return events.reduce(reduce, state);
 }
 
@@ -32,71 +37,80 @@ function change(state: LessonState, event: LessonEvent): LessonState {
     case 'opened':
       return opened(event);
     case 'joined': {
+      // 3
       const { participant, name, role, at } = event;
       return withParticipant(state, participant, { name, role, present: true, joinedAt: at, tracks: {} });
     }
-    case 'left': {
-      const left = leave(state, event.participant);
-      if (event.reason !== 'removed' || left === state) return left;
-      return { ...left, removed: appended(left.removed, event.participant) };
+    case 'left':
+      return left(state, event.participant, event.reason);
+    case 'published': {
+      // 5
+      const { participant, source, muted } = event;
+      return withTracks(state, participant, (tracks, present) =>
+        present ? { ...tracks, [source]: { muted } } : tracks,
+      );
     }
-    case 'published':
-      return withTracks(state, event.participant, (tracks) => ({ ...tracks, [event.source]: { muted: event.muted } }));
     case 'unpublished':
       return withTracks(state, event.participant, (tracks) => without(tracks, event.source));
-    case 'muted':
-      return withTracks(state, event.participant, (tracks) =>
-        tracks[event.source] ? { ...tracks, [event.source]: { muted: event.muted } } : tracks,
-      );
+    case 'muted': {
+      const { participant, source, muted } = event;
+      return withTracks(state, participant, (tracks) => (tracks[source] ? { ...tracks, [source]: { muted } } : tracks));
+    }
     case 'hand-raised':
-      return known(state, event.participant) ? { ...state, hands: appended(state.hands, event.participant) } : state;
+      // 6
+      return isPresent(state, event.participant)
+        ? { ...state, hands: appended(state.hands, event.participant) }
+        : state;
     case 'hand-lowered':
       return { ...state, hands: removed(state.hands, event.participant) };
-    case 'floor-given':
-      if (!known(state, event.participant)) return state;
-      return {
-        ...state,
-        hands: removed(state.hands, event.participant),
-        floor: appended(state.floor, event.participant),
-      };
+    case 'floor-given': {
+      // 7
+      const { participant } = event;
+      if (!isPresent(state, participant)) return state;
+      return { ...state, hands: removed(state.hands, participant), floor: appended(state.floor, participant) };
+    }
     case 'floor-taken':
       return { ...state, floor: removed(state.floor, event.participant) };
     case 'role-changed': {
+      // 8
       const participant = participantOf(state, event.participant);
       return participant ? withParticipant(state, event.participant, { ...participant, role: event.role }) : state;
     }
     case 'chat': {
+      // 9
       const { seq, at, by, text, nonce } = event;
       const author = by === undefined ? undefined : participantOf(state, by);
       if (by === undefined || !author) return state;
       return { ...state, chat: [...state.chat, { seq, at, by, name: author.name, text, nonce }].slice(-CHAT_IN_STATE) };
     }
     case 'settings-changed':
-      return { ...state, settings: event.settings };
+      return { ...state, settings: event.settings }; // 10
     case 'closed': {
-      let closed: LessonState = { ...state, closed: true };
-      for (const [identity, { present }] of Object.entries(state.participants)) {
-        if (present) closed = leave(closed, identity);
-      }
-      return closed;
+      // 11
+      const participants = Object.fromEntries(
+        Object.entries(state.participants).map(([id, was]) => [id, { ...was, present: false, tracks: {} }]),
+      );
+      return { ...state, closed: true, participants, hands: [], floor: [] };
     }
     default:
-      // A kind that a later server knows.
+      // 12: a kind that a later server knows.
       return state;
   }
 }
 
-function known(state: LessonState, identity: string): boolean {
-  return Object.hasOwn(state.participants, identity);
+function isPresent(state: LessonState, identity: string): boolean {
+  return participantOf(state, identity)?.present === true;
 }
 
-function leave(state: LessonState, identity: string): LessonState {
+/** Rule 4. */
+function left(state: LessonState, identity: string, reason: LeaveReason): LessonState {
   const participant = participantOf(state, identity);
   if (!participant) return state;
   return {
     ...withParticipant(state, identity, { ...participant, present: false, tracks: {} }),
     hands: removed(state.hands, identity),
     floor: removed(state.floor, identity),
+    removed: reason === 'removed' ? appended(state.removed, identity) : state.removed,
   };
 }
 
@@ -106,10 +120,14 @@ function withParticipant(state: LessonState, identity: string, participant: Part
 
 type Tracks = ParticipantState['tracks'];
 
-function withTracks(state: LessonState, identity: string, change: (tracks: Tracks) => Tracks): LessonState {
+function withTracks(
+  state: LessonState,
+  identity: string,
+  change: (tracks: Tracks, present: boolean) => Tracks,
+): LessonState {
   const participant = participantOf(state, identity);
   if (!participant) return state;
-  const tracks = change(participant.tracks);
+  const tracks = change(participant.tracks, participant.present);
   return tracks === participant.tracks ? state : withParticipant(state, identity, { ...participant, tracks });
 }
 

@@ -1,4 +1,5 @@
-import type { Emitter } from './emitter.js';
+import { Emitter } from './emitter.js';
+import { LecternError } from './errors.js';
 import type {
   Connection,
   ConnectionStats,
@@ -8,60 +9,696 @@ import type {
   SessionOptions,
   Speakers,
 } from './events.js';
+import { LessonFeed } from './feed.js';
+import { participantOf } from './lesson.js';
+import { MediaLink, type MediaShape } from './media.js';
+import { MediaWatch } from './media-watch.js';
 import type {
+  Joined,
   LessonState,
+  Notices,
   ParticipantState,
   Permission,
   PictureSource,
   Quality,
+  RequestName,
+  Requests,
   Role,
   SettingsChange,
   Slot,
   Source,
   ViewPicture,
 } from './protocol.js';
+import { PROTOCOL_VERSION } from './protocol.js';
+import { corrections, interferences, mustHave } from './publications.js';
+import { afterEnded, afterJoinError, backoffMs } from './recovery.js';
+import { ConnectionLost, Signal } from './signal.js';
+import { SlotMap } from './slots.js';
+import { StatsReader } from './stats.js';
+import { SlotStreams } from './streams.js';
+import { planView, ViewSender } from './view.js';
 
-/** The public surface; its body follows. */
-export declare class LecternSession extends Emitter<SessionEvents> {
-  constructor(options: SessionOptions);
-  readonly connection: Connection;
-  readonly media: MediaStatus;
-  /** Undefined before the first join. */
-  readonly state: LessonState | undefined;
+const JOIN_TIMEOUT_MS = 15_000;
+/** A server that is there answers this fast; used to find out whether a connection outlived a change of network. */
+const PROBE_MS = 2000;
+
+/**
+ * A participant's place in a class: signalling, media and the lesson under one roof. Listen with `on`, call `join`; after
+ * that it looks after itself: a lost connection comes back by itself, with the tracks that were published.
+ */
+export class LecternSession extends Emitter<SessionEvents> {
+  readonly #options: SessionOptions;
+  readonly #shape: MediaShape;
+  readonly #streams: SlotStreams | undefined;
+  readonly #feed = new LessonFeed();
+  readonly #slots = new SlotMap();
+  readonly #qualities = new Map<string, Quality>();
+  readonly #local = new Map<Source, LocalTrack>();
+  readonly #view: ViewSender;
+  readonly #stats = new StatsReader();
+  readonly #waiting = new Set<{ resolve: () => void; reject: (error: LecternError) => void }>();
+  #shown: readonly ViewPicture[] = [];
+  #connection: Connection = { status: 'idle' };
+  #media: MediaStatus = 'none';
+  #speakers: Speakers = { levels: [] };
+  #permissions: ReadonlySet<Permission> = new Set();
+  #role: Role | undefined;
+  #identity: string | undefined;
+  #clockOffsetMs = 0;
+  /** Secret of the session on the server; undefined when the next join is a new one. */
+  #session: string | undefined;
+  #signal: Signal | undefined;
+  #link: MediaLink | undefined;
+  #watch: MediaWatch | undefined;
+  /** Whether this connection has joined: requests may be sent. */
+  #joined = false;
+  #joinAttempts = 0;
+  #syncing = false;
+  /** Counts connections, so that what waited through a cut can see that it is late. */
+  #round = 0;
+  #unlisten: (() => void) | undefined;
+
+  constructor(options: SessionOptions) {
+    super();
+    this.#options = options;
+    const { videoSlots = 9, audioSlots = 3, codec = 'vp8' } = options;
+    this.#shape = { videoSlots, audioSlots, codec };
+    if (options.media !== false && typeof MediaStream !== 'undefined') {
+      this.#streams = new SlotStreams(audioSlots, videoSlots);
+    }
+    this.#view = new ViewSender((pictures) => this.#sendView(pictures));
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  get media(): MediaStatus {
+    return this.#media;
+  }
+
+  /** The lesson; undefined before the first join. */
+  get state(): LessonState | undefined {
+    return this.#feed.state;
+  }
+
   /** Own identity; undefined before the first join. */
-  readonly identity: string | undefined;
-  /** The own entry in the state. */
-  readonly self: (ParticipantState & { identity: string }) | undefined;
-  readonly role: Role | undefined;
-  readonly permissions: ReadonlySet<Permission>;
-  readonly speakers: Speakers;
-  readonly slots: readonly Slot[];
-  /** Milliseconds to add to Date.now() for the server's clock. */
-  readonly clockOffsetMs: number;
-  join(options?: { signal?: AbortSignal }): Promise<void>;
-  local(source: Source): LocalTrack | undefined;
-  publish(source: Source, track: MediaStreamTrack, options?: { muted?: boolean }): Promise<void>;
-  /** Another device for a source that is published already: no message to the server. */
-  replace(source: Source, track: MediaStreamTrack): Promise<void>;
-  unpublish(source: Source): Promise<void>;
-  mute(source: Source): Promise<void>;
-  unmute(source: Source): Promise<void>;
-  muteParticipant(participant: string, source: Source): Promise<void>;
-  muteAll(source?: Source): Promise<void>;
-  /** The pictures shown now, most important first; may be called at each layout. */
-  view(pictures: readonly ViewPicture[]): void;
-  hand(raised: boolean, participant?: string): Promise<void>;
-  floor(participant: string, granted: boolean): Promise<void>;
-  chat(text: string): Promise<{ seq: number; nonce: string }>;
-  settings(change: SettingsChange): Promise<void>;
-  setRole(participant: string, role: Role): Promise<void>;
-  remove(participant: string): Promise<void>;
-  leave(): Promise<void>;
-  end(): Promise<void>;
-  qualityOf(participant: string): Quality | undefined;
+  get identity(): string | undefined {
+    return this.#identity;
+  }
+
+  /** The own entry in the lesson. */
+  get self(): (ParticipantState & { identity: string }) | undefined {
+    const identity = this.#identity;
+    const self = identity === undefined || !this.state ? undefined : participantOf(this.state, identity);
+    return self && identity !== undefined ? { ...self, identity } : undefined;
+  }
+
+  get role(): Role | undefined {
+    return this.#role;
+  }
+
+  /** What this participant may do now. The server decides; this is for buttons. */
+  get permissions(): ReadonlySet<Permission> {
+    return this.#permissions;
+  }
+
+  get speakers(): Speakers {
+    return this.#speakers;
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots.all;
+  }
+
+  /** Milliseconds to add to `Date.now()` for the server's clock. */
+  get clockOffsetMs(): number {
+    return this.#clockOffsetMs;
+  }
+
+  /** One stream per audio slot, the same objects for the whole session: play all of them. */
+  get audio(): readonly MediaStream[] {
+    return this.#streams?.audio ?? [];
+  }
+
+  /**
+   * Joins the class; returns once the lesson is there, while media may still be connecting (`media`). Can be called again
+   * after `failed` and `ended`. Throws {@link LecternError}.
+   */
+  async join({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    if (signal?.aborted) throw new LecternError('aborted');
+    const { status } = this.#connection;
+    if (status === 'connected') return;
+    if (status !== 'connecting' && status !== 'reconnecting') this.#start();
+    const timer = setTimeout(
+      () => this.#fail(new LecternError('unreachable', 'the server cannot be reached')),
+      this.#options.joinTimeout ?? JOIN_TIMEOUT_MS,
+    );
+    const abort = () => this.#fail(new LecternError('aborted', 'the caller gave up'));
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await this.#whenJoined();
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** What this client sends as `source`. */
+  local(source: Source): LocalTrack | undefined {
+    return this.#local.get(source);
+  }
+
+  /**
+   * Sends `track` as `source`, from now until {@link unpublish}, or until the track ends. The track stays the caller's: it
+   * is enabled and disabled with mute, but never stopped here. Before `join` it is only remembered.
+   */
+  async publish(source: Source, track: MediaStreamTrack, { muted = false }: { muted?: boolean } = {}): Promise<void> {
+    if (this.#joined && !this.#permissions.has(`publish-${source}`)) {
+      throw new LecternError('forbidden', `this participant may not publish ${source}`);
+    }
+    this.#setLocal(source, { track, muted });
+    // Said with the join, so that media flows at once.
+    if (this.#connection.status === 'idle') return;
+    try {
+      await this.#link?.send(source, track);
+      await this.#ask('publish', { source, muted });
+    } catch (thrown) {
+      if (this.#local.get(source)?.track === track) this.#dropLocal(source);
+      throw thrown;
+    }
+  }
+
+  /** Another device for a source that is published already. */
+  async replace(source: Source, track: MediaStreamTrack): Promise<void> {
+    const { muted } = mustHave(this.#local, source);
+    this.#setLocal(source, { track, muted });
+    await this.#link?.send(source, track);
+  }
+
+  async unpublish(source: Source): Promise<void> {
+    if (!this.#local.has(source)) return;
+    this.#dropLocal(source);
+    if (this.#connection.status !== 'idle') await this.#ask('unpublish', { source });
+  }
+
+  /** Nothing of the source leaves this browser from now on. */
+  async mute(source: Source): Promise<void> {
+    const { track, muted } = mustHave(this.#local, source);
+    if (muted) return;
+    this.#setLocal(source, { track, muted: true });
+    if (this.#connection.status !== 'idle') await this.#ask('mute', { source, muted: true });
+  }
+
+  async unmute(source: Source): Promise<void> {
+    const { track, muted } = mustHave(this.#local, source);
+    if (!muted) return;
+    this.#setLocal(source, { track, muted: false });
+    if (this.#connection.status === 'idle') return;
+    try {
+      await this.#ask('mute', { source, muted: false });
+      // A cut on the way brought back what the server knew before.
+      const now = this.#local.get(source);
+      if (now?.muted) this.#setLocal(source, { ...now, muted: false });
+    } catch (thrown) {
+      const now = this.#local.get(source);
+      if (now) this.#setLocal(source, { ...now, muted: true });
+      throw thrown;
+    }
+  }
+
+  /** Mutes somebody else; only they can unmute. */
+  async muteParticipant(participant: string, source: Source): Promise<void> {
+    await this.#ask('mute', { source, muted: true, participant });
+  }
+
+  /** Mutes all students. */
+  async muteAll(source: Source = 'microphone'): Promise<void> {
+    await this.#ask('mute-all', { source });
+  }
+
+  /**
+   * The pictures that are shown now, most important first, in device pixels. Call it at each layout: it is only sent when
+   * it changes, and never sooner than 100 ms after the last.
+   */
+  view(pictures: readonly ViewPicture[]): void {
+    this.#shown = pictures;
+    this.#planView();
+  }
+
+  /** Raises or lowers the own hand, or lowers somebody else's. */
+  async hand(raised: boolean, participant?: string): Promise<void> {
+    await this.#ask('hand', participant === undefined ? { raised } : { raised, participant });
+  }
+
+  /** Gives or takes the floor. */
+  async floor(participant: string, granted: boolean): Promise<void> {
+    await this.#ask('floor', { participant, granted });
+  }
+
+  /** Says something in the chat. Said once, also when the connection is cut while it is on its way. */
+  async chat(text: string): Promise<{ seq: number; nonce: string }> {
+    const nonce = randomNonce();
+    const { seq } = await this.#ask('chat', { text, nonce });
+    return { seq, nonce };
+  }
+
+  async settings(change: SettingsChange): Promise<void> {
+    await this.#ask('settings', change);
+  }
+
+  async setRole(participant: string, role: Role): Promise<void> {
+    await this.#ask('role', { participant, role });
+  }
+
+  /** Takes somebody out of the room for the rest of the lesson. */
+  async remove(participant: string): Promise<void> {
+    await this.#ask('remove', { participant });
+  }
+
+  /** Leaves. Never fails: without a connection the server finds out by itself. */
+  async leave(): Promise<void> {
+    if (this.#connection.status === 'ended' || this.#connection.status === 'idle') return;
+    if (this.#joined) await this.#signal?.request('leave', {}, PROBE_MS).catch(() => undefined);
+    this.#end({ status: 'ended', reason: 'left' }, new LecternError('ended', 'left'));
+  }
+
+  /** Ends the lesson for everybody. */
+  async end(): Promise<void> {
+    await this.#ask('end', {});
+  }
+
+  /** How good a participant's connection is, as the server measures it. */
+  qualityOf(participant: string): Quality | undefined {
+    return this.#qualities.get(participant);
+  }
+
   /** The stream of the slot that carries this picture now; undefined while none does. */
-  pictureOf(participant: string, source: PictureSource): MediaStream | undefined;
-  /** One stream per audio slot, the same objects until a full rejoin (see `slots` events): play all of them. */
-  readonly audio: readonly MediaStream[];
-  stats(): Promise<ConnectionStats>;
+  pictureOf(participant: string, source: PictureSource): MediaStream | undefined {
+    const slot = this.#slots.find(participant, source);
+    const place = slot && this.#link?.slotIndex(slot.mid);
+    return place && this.#streams?.of(place.kind, place.index);
+  }
+
+  /** Figures of the own media connection since the last call. */
+  async stats(): Promise<ConnectionStats> {
+    const report = await this.#link?.connection.getStats();
+    return this.#stats.read(report ? [...(report as unknown as Map<string, RTCStats>).values()] : [], (mid) => {
+      const source = this.#link?.sourceOf(mid);
+      return source
+        ? { mid, source, ...(this.#identity !== undefined && { participant: this.#identity }) }
+        : this.#slots.get(mid);
+    });
+  }
+
+  // Connection
+
+  #start(): void {
+    this.#session = undefined;
+    this.#joinAttempts = 0;
+    this.#setConnection({ status: 'connecting' });
+    const { token } = this.#options;
+    this.#signal = new Signal(this.#options.url, async () => (typeof token === 'string' ? token : await token()), {
+      opened: () => void this.#onOpened(),
+      lost: () => this.#onLost(),
+      refused: (error) => this.#fail(error),
+      notice: (name, payload) => this.#onNotice(name, payload),
+    });
+    this.#listen();
+    this.#signal.connect();
+  }
+
+  async #onOpened(): Promise<void> {
+    this.#round += 1;
+    const round = this.#round;
+    const resuming = this.#session !== undefined;
+    try {
+      if (resuming) await this.#resume(round);
+      else await this.#joinAnew(round);
+      this.#joinAttempts = 0;
+    } catch (thrown) {
+      // A connection that went meanwhile has its own round, or will have.
+      if (round !== this.#round || thrown instanceof ConnectionLost) return;
+      this.#afterFailedJoin(LecternError.from(thrown), resuming);
+    }
+  }
+
+  #afterFailedJoin(error: LecternError, resuming: boolean): void {
+    const recovery = afterJoinError(error.code, resuming);
+    if (recovery === 'give-up') {
+      this.#fail(error);
+      return;
+    }
+    if (recovery === 'rejoin') this.#session = undefined;
+    const delay = recovery === 'rejoin' ? 0 : backoffMs(this.#joinAttempts, Math.random());
+    this.#joinAttempts += 1;
+    this.#joined = false;
+    this.#signal?.reconnect(delay);
+  }
+
+  async #joinAnew(round: number): Promise<void> {
+    const signal = this.#signal;
+    if (!signal) return;
+    const link = this.#newLink();
+    const offer = link && (await link.createOffer());
+    const joined = await signal.request('join', { version: PROTOCOL_VERSION, ...offer });
+    if (round !== this.#round) return;
+    if (link) {
+      // Before the answer, so that the first packets leave with the first DTLS flight done.
+      await Promise.all([...this.#local].map(([source, { track }]) => link.send(source, track)));
+      await link.accept(joined.answer ?? '', joined.iceServers);
+      if (round !== this.#round) return;
+      this.#streams?.fill(link);
+      this.#watch?.negotiated();
+    }
+    this.#take(joined);
+  }
+
+  async #resume(round: number): Promise<void> {
+    const resume = { session: this.#session ?? '', after: this.#feed.seq };
+    const joined = await this.#signal?.request('join', { version: PROTOCOL_VERSION, resume });
+    if (joined && round === this.#round) this.#take(joined);
+  }
+
+  /** Takes the acknowledgement of `join`, new or resumed. */
+  #take(joined: Joined): void {
+    this.#session = joined.session;
+    this.#identity = joined.participant;
+    this.#joined = true;
+    this.#clockOffsetMs = Date.parse(joined.serverTime) - Date.now();
+    this.#setPermissions(joined.permissions, joined.role);
+    this.#setSlots(this.#slots.reset(joined.slots));
+    if (joined.state) this.#takeState(joined.state);
+    if (joined.events) this.#takeEvents(joined.events);
+    this.#setConnection({ status: 'connected' });
+    this.#correct();
+    this.#view.reset();
+    this.#watch?.signallingBack();
+    for (const { resolve } of [...this.#waiting]) resolve();
+  }
+
+  /** After a cut: tells the server what it does not know about own tracks, and takes what a teacher muted meanwhile. */
+  #correct(): void {
+    const known = this.self?.tracks ?? {};
+    for (const [source, local] of this.#local) {
+      if (known[source]?.muted && !local.muted) this.#setLocal(source, { ...local, muted: true }, '');
+    }
+    for (const { name, payload } of corrections(this.#local, known)) {
+      this.#signal?.request(name, payload).catch((thrown: unknown) => {
+        if (thrown instanceof LecternError && name === 'publish') this.#dropLocal(payload.source);
+      });
+    }
+  }
+
+  #onLost(): void {
+    this.#joined = false;
+    this.#syncing = false;
+    this.#round += 1;
+    const { status } = this.#connection;
+    if (status === 'connected') this.#setConnection({ status: 'reconnecting', cause: 'signalling' });
+  }
+
+  /** Everything anew: a new session on a new connection, with a new media connection. */
+  #rejoin(cause: 'media' | 'server-restart', attempt: number): void {
+    this.#session = undefined;
+    this.#joined = false;
+    this.#round += 1;
+    this.#setConnection({ status: 'reconnecting', cause });
+    this.#signal?.reconnect(backoffMs(attempt, Math.random()));
+  }
+
+  #fail(error: LecternError): void {
+    if (this.#connection.status === 'failed' || this.#connection.status === 'ended') return;
+    this.#end({ status: 'failed', error }, error);
+  }
+
+  #end(connection: Connection, error: LecternError): void {
+    this.#round += 1;
+    this.#joined = false;
+    this.#session = undefined;
+    this.#unlisten?.();
+    this.#view.stop();
+    this.#watch?.stop();
+    this.#signal?.close();
+    this.#link?.close();
+    this.#signal = undefined;
+    this.#link = undefined;
+    this.#watch = undefined;
+    // After a failure `join` can be tried again, with the same tracks.
+    if (connection.status === 'ended') for (const source of [...this.#local.keys()]) this.#dropLocal(source);
+    this.#setSlots(this.#slots.reset([]));
+    this.#setMedia('none');
+    this.#setConnection(connection);
+    for (const { reject } of [...this.#waiting]) reject(error);
+  }
+
+  // Requests
+
+  /** Resolves once requests can be sent; rejects when the session is over. */
+  async #whenJoined(): Promise<void> {
+    if (this.#joined) return;
+    const { status } = this.#connection;
+    if (status === 'failed') throw this.#connection.error;
+    if (status === 'ended' || status === 'idle') throw new LecternError('ended', 'not in a class');
+    await new Promise<void>((resolve, reject) => {
+      const waiting = {
+        resolve: () => {
+          this.#waiting.delete(waiting);
+          resolve();
+        },
+        reject: (error: LecternError) => {
+          this.#waiting.delete(waiting);
+          reject(error);
+        },
+      };
+      this.#waiting.add(waiting);
+    });
+  }
+
+  /** A request that waits for the connection, and is said again when a cut swallowed its answer: all of them bear that. */
+  async #ask<Name extends RequestName>(
+    name: Name,
+    payload: Requests[Name]['payload'],
+  ): Promise<Requests[Name]['data']> {
+    for (;;) {
+      await this.#whenJoined();
+      const signal = this.#signal;
+      if (!signal) throw new LecternError('ended', 'not in a class');
+      try {
+        return await signal.request(name, payload);
+      } catch (thrown) {
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        // The socket knows of the cut before the session does.
+        await Promise.resolve();
+        if (this.#joined && !signal.connected) this.#joined = false;
+      }
+    }
+  }
+
+  #planView(): void {
+    this.#view.want(planView(this.#shown, this.state, this.#identity, this.#shape.videoSlots));
+  }
+
+  #sendView(pictures: ViewPicture[]): boolean {
+    if (!this.#joined || !this.#link) return false;
+    this.#signal?.request('view', { pictures }).catch(() => undefined);
+    return true;
+  }
+
+  // Notices
+
+  #onNotice<Name extends keyof Notices>(name: Name, payload: Notices[Name]): void {
+    const handlers: { [Each in keyof Notices]: (payload: Notices[Each]) => void } = {
+      lesson: ({ events }) => this.#takeEvents(events),
+      slots: ({ slots }) => this.#setSlots(this.#slots.update(slots)),
+      speakers: (speakers) => {
+        this.#speakers = speakers;
+        this.emit('speakers', speakers);
+      },
+      quality: ({ participants }) => {
+        for (const { participant, quality } of participants) this.#qualities.set(participant, quality);
+        this.emit('quality', { changed: participants });
+      },
+      permissions: ({ permissions, role }) => this.#setPermissions(permissions, role),
+      media: ({ state }) => {
+        this.#watch?.serverSays(state);
+      },
+      ended: ({ reason }) => {
+        if (afterEnded(reason) === 'rejoin') this.#rejoin('server-restart', 1);
+        else this.#end({ status: 'ended', reason }, new LecternError('ended', reason));
+      },
+    };
+    handlers[name](payload);
+  }
+
+  #takeState(state: LessonState): void {
+    const events = this.#feed.reset(state);
+    this.emit('state', { state: this.#feed.state ?? state, events });
+    this.#afterLesson(events);
+  }
+
+  #takeEvents(arrived: Notices['lesson']['events']): void {
+    const events = this.#feed.accept(arrived);
+    const { state } = this.#feed;
+    if (state && events.length) this.emit('state', { state, events });
+    this.#afterLesson(events);
+  }
+
+  #afterLesson(events: Notices['lesson']['events']): void {
+    for (const { source, muted, by } of interferences(events, this.#identity ?? '')) {
+      const local = this.#local.get(source);
+      if (!local) continue;
+      if (muted === undefined) this.#dropLocal(source, by ?? '');
+      else this.#setLocal(source, { ...local, muted }, by ?? '');
+    }
+    if (this.#feed.gap) void this.#sync();
+    this.#planView();
+  }
+
+  async #sync(): Promise<void> {
+    const signal = this.#signal;
+    if (this.#syncing || !this.#joined || !signal) return;
+    this.#syncing = true;
+    try {
+      const answer = await signal.request('sync', { after: this.#feed.seq });
+      this.#syncing = false;
+      if ('state' in answer) this.#takeState(answer.state);
+      else this.#takeEvents(answer.events);
+    } catch {
+      // A cut: the resume brings what is missing. A refusal: the next event asks again.
+    } finally {
+      this.#syncing = false;
+    }
+  }
+
+  // Media
+
+  #newLink(): MediaLink | undefined {
+    this.#link?.close();
+    this.#watch?.stop();
+    this.#link = undefined;
+    if (!this.#streams) {
+      if (this.#options.media === false) return undefined;
+      throw new LecternError('media-unsupported', 'this browser has no WebRTC');
+    }
+    const link = new MediaLink(this.#shape, (status) => {
+      this.#setMedia(status);
+      this.#watch?.status(status);
+    });
+    const attempts = this.#watch?.rejoins ?? 0;
+    this.#link = link;
+    this.#watch = new MediaWatch(
+      {
+        restart: () => this.#restartIce(link),
+        rejoin: (attempt) => this.#rejoin('media', attempt),
+      },
+      attempts,
+    );
+    return link;
+  }
+
+  /** False when it has to wait for signalling. */
+  async #restartIce(link: MediaLink): Promise<boolean> {
+    const signal = this.#signal;
+    if (!this.#joined || !signal || link !== this.#link) return false;
+    try {
+      const { offer } = await link.createOffer({ iceRestart: true });
+      const { answer } = await signal.request('restart', { offer });
+      if (link === this.#link) await link.accept(answer);
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof ConnectionLost) return false;
+      throw thrown;
+    }
+  }
+
+  #setLocal(source: Source, local: LocalTrack, by?: string): void {
+    const before = this.#local.get(source);
+    local.track.enabled = !local.muted;
+    this.#local.set(source, local);
+    if (before?.track !== local.track) this.#followEnd(source, local.track);
+    this.emit('local', { source, track: local, ...(by !== undefined && { by }) });
+  }
+
+  #dropLocal(source: Source, by?: string): void {
+    if (!this.#local.delete(source)) return;
+    this.#link?.send(source, null).catch(() => undefined);
+    this.emit('local', { source, track: undefined, ...(by !== undefined && { by }) });
+  }
+
+  /** A device that is unplugged, or a share that the browser's own button stops. */
+  #followEnd(source: Source, track: MediaStreamTrack): void {
+    track.addEventListener(
+      'ended',
+      () => {
+        if (this.#local.get(source)?.track === track) this.unpublish(source).catch(() => undefined);
+      },
+      { once: true },
+    );
+  }
+
+  // Small change
+
+  /** A change of network kills connections that still look well. */
+  #listen(): void {
+    if (typeof window === 'undefined') return;
+    const changed = () => {
+      this.#watch?.networkChanged();
+      this.#probe();
+    };
+    const closing = (event: PageTransitionEvent) => {
+      if (!event.persisted && this.#joined) this.#signal?.say('leave', {});
+    };
+    const network = (navigator as { connection?: EventTarget }).connection;
+    window.addEventListener('online', changed);
+    window.addEventListener('pagehide', closing);
+    network?.addEventListener('change', changed);
+    this.#unlisten = () => {
+      window.removeEventListener('online', changed);
+      window.removeEventListener('pagehide', closing);
+      network?.removeEventListener('change', changed);
+    };
+  }
+
+  #probe(): void {
+    const signal = this.#signal;
+    if (!signal) return;
+    if (!signal.connected) signal.connect();
+    if (!this.#joined) return;
+    const round = this.#round;
+    signal.request('sync', { after: this.#feed.seq }, PROBE_MS).catch((thrown: unknown) => {
+      if (!(thrown instanceof LecternError) || thrown.code !== 'timeout' || round !== this.#round) return;
+      this.#onLost();
+      signal.reconnect(0);
+    });
+  }
+
+  #setConnection(connection: Connection): void {
+    if (connection.status === this.#connection.status && connection.status !== 'reconnecting') return;
+    this.#connection = connection;
+    this.emit('connection', connection);
+  }
+
+  #setMedia(status: MediaStatus): void {
+    if (status === this.#media) return;
+    this.#media = status;
+    this.emit('media', { status });
+  }
+
+  #setSlots(changed: Slot[]): void {
+    if (changed.length) this.emit('slots', { changed });
+  }
+
+  #setPermissions(permissions: readonly Permission[], role: Role): void {
+    const same = role === this.#role && permissions.length === this.#permissions.size;
+    if (same && permissions.every((permission) => this.#permissions.has(permission))) return;
+    this.#permissions = new Set(permissions);
+    this.#role = role;
+    this.emit('permissions', { permissions: this.#permissions, role });
+  }
+}
+
+/** 128 random bits; `crypto.randomUUID` is missing on pages that are not served over TLS. */
+function randomNonce(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,0 +1,68 @@
+import type { VideoCodec } from './events.js';
+
+/** The part of `RTCRtpCodec` that choosing needs. */
+export interface Codec {
+  mimeType: string;
+  sdpFmtpLine?: string;
+}
+
+const MIME: Record<VideoCodec, string> = { vp8: 'video/vp8', vp9: 'video/vp9', h264: 'video/h264', av1: 'video/av1' };
+
+/** Codecs for a video slot: all that somebody may send, and no redundancy that the server does not use. */
+export function receivedVideo<C extends Codec>(capabilities: readonly C[]): C[] {
+  const wanted = new Set([...Object.values(MIME), 'video/rtx']);
+  return capabilities.filter(({ mimeType }) => wanted.has(mimeType.toLowerCase()));
+}
+
+/**
+ * Codecs for a sending video m-line: only the preferred one, so that the answer's order cannot choose another and the
+ * offer stays small; all when this browser does not have it.
+ */
+export function sentVideo<C extends Codec>(capabilities: readonly C[], preferred: VideoCodec): C[] {
+  const all = receivedVideo(capabilities);
+  const chosen = all.filter((codec) => is(codec, MIME[preferred]) && isPlain(codec));
+  return chosen.length ? [...chosen, ...all.filter((codec) => is(codec, 'video/rtx'))] : all;
+}
+
+/** Opus alone. */
+export function audioCodecs<C extends Codec>(capabilities: readonly C[]): C[] {
+  return capabilities.filter((codec) => is(codec, 'audio/opus'));
+}
+
+function is(codec: Codec, mimeType: string): boolean {
+  return codec.mimeType.toLowerCase() === mimeType;
+}
+
+/** 8 bits with 4:2:0 chroma, which every receiver has: profile 0 of VP9 and AV1; H264 in packets of mode 1. */
+function isPlain({ mimeType, sdpFmtpLine = '' }: Codec): boolean {
+  switch (mimeType.toLowerCase()) {
+    case 'video/vp9':
+      return !/profile-id=[1-9]/.test(sdpFmtpLine);
+    case 'video/av1':
+      return !/profile=[1-9]/.test(sdpFmtpLine);
+    case 'video/h264':
+      return sdpFmtpLine.includes('packetization-mode=1');
+    default:
+      return true;
+  }
+}
+
+/** Simulcast layers of a camera, smallest first: quarter, half and full size. */
+const CAMERA_LAYERS = [
+  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+] as const;
+
+export type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string };
+
+/** Encodings of the camera. VP9 and AV1 would turn several encodings into spatial layers of one stream; L1T1 keeps them apart. */
+export function cameraEncodings(codec: VideoCodec): Encoding[] {
+  const scalability = codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
+  return CAMERA_LAYERS.map((layer) => ({ ...layer, ...scalability }));
+}
+
+/** One encoding for a screen: text that was scaled down is no longer text, and a second encoder costs the sharer dearly. */
+export function screenEncodings(): Encoding[] {
+  return [{ maxBitrate: 2_500_000, maxFramerate: 30 }];
+}
