@@ -1,0 +1,54 @@
+// What most tests need: a server, the front before it, a browser, and people with known looks.
+import assert from 'node:assert/strict';
+import { launchChromium } from './chromium.mjs';
+import { Front } from './front.mjs';
+import { Lab, LOOKS } from './lab.mjs';
+import { Server } from './server.mjs';
+
+export class World {
+  #labs = [];
+  #rooms = 0;
+
+  static async start({ browser = true, ...options } = {}) {
+    const world = new World();
+    world.host = options.host ?? '127.0.0.1';
+    world.server = await Server.start(options);
+    try {
+      world.front = await Front.start(world.server);
+      if (browser) world.browser = await launchChromium(options.chromium);
+    } catch (error) {
+      await world.front?.stop();
+      await world.server.kill();
+      throw error;
+    }
+    return world;
+  }
+
+  /** A room nobody has used. */
+  room(prefix = 'room') {
+    this.#rooms += 1;
+    return `${prefix}-${this.#rooms}`;
+  }
+
+  async lab() {
+    const lab = await Lab.open(this.browser, this.front);
+    this.#labs.push(lab);
+    return lab;
+  }
+
+  /** Joins `identity`, who looks and sounds like LOOKS[look], and stays known in `lab` by the identity. */
+  async join(lab, { room, identity, look = 0, role = 'student', preset, title, name, ...options }) {
+    const token = await this.server.token({ room, identity, role, preset, title, name });
+    await lab.join(identity, { token, ...LOOKS[look], ...options });
+    return identity;
+  }
+
+  /** Everything ends cleanly, and no page had an uncaught error. */
+  async stop() {
+    const troubles = this.#labs.flatMap((lab) => lab.page.troubles);
+    await this.browser?.close();
+    await this.front?.stop();
+    await this.server.stop();
+    assert.deepEqual(troubles, []);
+  }
+}
