@@ -12,10 +12,16 @@
 
 pub mod codec;
 pub mod counters;
+mod demux;
+mod forward;
 pub mod id;
 pub mod io;
 pub mod limits;
 pub mod media;
 mod node;
+mod peer;
+mod publish;
+mod room;
+mod sdp;
 
 pub use node::{Node, NodeConfig};

@@ -1,0 +1,289 @@
+//! Makes many sources look like one stream to the receiver of a slot.
+//!
+//! The receiver sees one SSRC for the whole life of a slot. Its sequence numbers run on without a gap of our making, its timestamps
+//! only grow, and picture ids run on, although the sources behind it change. An [`Epoch`] is the time between two changes; within it
+//! every field is the source's plus a constant, so that a gap that the network made stays a gap (and can be repaired by
+//! a late packet), and reordered packets keep their order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::rtp::{Vp8Descriptor, Vp8Patch};
+
+use crate::codec::Codec;
+use crate::forward::vp9::Vp9Descriptor;
+
+/// First sequence number of a slot. Below 65536, because the rollover counter of SRTP is not signalled and both sides start it
+/// at zero (RFC 3711, section 3.3.1).
+const FIRST_SEQ: u64 = 1000;
+/// How far back in an epoch a late packet is still forwarded; str0m's receiver NACKs within 100 packets.
+const MAX_LATE_PACKETS: u64 = 1000;
+
+/// What the rewriter needs to know of a packet from a source.
+#[derive(Debug, Clone, Copy)]
+pub struct SourcePacket<'a> {
+    /// Codec of the payload.
+    pub codec: Codec,
+    /// Extended sequence number.
+    pub seq: u64,
+    /// RTP timestamp.
+    pub rtp_time: u32,
+    /// When it was captured, on the node's clock (see [`crate::publish::clock`]).
+    pub captured: Instant,
+    /// RTP payload.
+    pub payload: &'a Arc<[u8]>,
+}
+
+/// What a packet becomes for the receiver.
+#[derive(Debug, Clone)]
+pub struct Rewritten {
+    /// Extended sequence number in the slot.
+    pub seq: u64,
+    /// RTP timestamp in the slot.
+    pub rtp_time: u32,
+    /// To be applied to a VP8 payload.
+    pub vp8_patch: Option<Vp8Patch>,
+    /// The payload; the source's own unless its codec needs a changed copy.
+    pub payload: Arc<[u8]>,
+}
+
+/// Constants of the time since the last change of the source.
+#[derive(Debug, Clone, Copy)]
+struct Epoch {
+    first_seq_in: u64,
+    first_seq_out: u64,
+    /// Added to timestamps of the source, modulo 2^32.
+    time_offset: u32,
+    /// Added to picture ids of the source, modulo 2^15.
+    picture_id_offset: u16,
+    /// Added to TL0PICIDX of the source, modulo 2^8.
+    tl0_offset: u8,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Rewriter {
+    clock_rate: u32,
+    epoch: Option<Epoch>,
+    /// Where the line of timestamps starts.
+    origin: Option<(Instant, u32)>,
+    next_seq: u64,
+    last_time: u32,
+    last_picture_id: u16,
+    last_tl0: u8,
+}
+
+impl Rewriter {
+    /// A rewriter for a slot whose codecs count timestamps at `clock_rate` Hz; `first_time` is where its timestamps start.
+    pub fn new(clock_rate: u32, first_time: u32) -> Self {
+        Rewriter {
+            clock_rate,
+            epoch: None,
+            origin: None,
+            next_seq: FIRST_SEQ,
+            last_time: first_time,
+            last_picture_id: 0,
+            last_tl0: 0,
+        }
+    }
+
+    /// The empty packet that primes a slot when its connection is up: without it sender reports before the first
+    /// packet would tell the receiver a wrong relation between timestamps and time. Gives its sequence number and timestamp.
+    pub fn prime(&mut self, now: Instant) -> (u64, u32) {
+        self.origin = Some((now, self.last_time));
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        (seq, self.last_time)
+    }
+
+    /// Whether [`Rewriter::prime`] was called.
+    pub fn is_primed(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Starts a new epoch with `packet`, the first of a keyframe of another source or layer.
+    pub fn switch(&mut self, packet: SourcePacket<'_>) {
+        let (origin, origin_time) = *self.origin.get_or_insert((packet.captured, self.last_time));
+        let line = origin_time.wrapping_add(self.ticks(packet.captured.saturating_duration_since(origin)));
+        // The line of wall-clock time, but always after what was sent before.
+        let ahead = line.wrapping_sub(self.last_time);
+        let time = if ahead == 0 || ahead > u32::MAX / 2 { self.last_time.wrapping_add(1) } else { line };
+        let (picture_id, tl0) = picture_ids(packet.codec, packet.payload);
+        self.epoch = Some(Epoch {
+            first_seq_in: packet.seq,
+            first_seq_out: self.next_seq,
+            time_offset: time.wrapping_sub(packet.rtp_time),
+            picture_id_offset: picture_id
+                .map_or(0, |id| self.last_picture_id.wrapping_add(1).wrapping_sub(id) & 0x7fff),
+            tl0_offset: tl0.map_or(0, |tl0| self.last_tl0.wrapping_add(1).wrapping_sub(tl0)),
+        });
+    }
+
+    /// Ends the epoch: nothing passes until the next [`Rewriter::switch`].
+    pub fn stop(&mut self) {
+        self.epoch = None;
+    }
+
+    /// What `packet` becomes; `None` for one from before the keyframe with which the epoch began (or hopelessly late).
+    pub fn rewrite(&mut self, packet: SourcePacket<'_>) -> Option<Rewritten> {
+        let epoch = self.epoch?;
+        let seq = epoch.first_seq_out + packet.seq.checked_sub(epoch.first_seq_in)?;
+        if seq + MAX_LATE_PACKETS < self.next_seq {
+            return None;
+        }
+        let rtp_time = packet.rtp_time.wrapping_add(epoch.time_offset);
+        let newest = seq >= self.next_seq;
+        if newest {
+            self.next_seq = seq + 1;
+            self.last_time = rtp_time;
+        }
+        let mut rewritten = Rewritten { seq, rtp_time, vp8_patch: None, payload: Arc::clone(packet.payload) };
+        match packet.codec {
+            Codec::Vp8 => self.rewrite_vp8(epoch, &mut rewritten, newest),
+            Codec::Vp9 => self.rewrite_vp9(epoch, &mut rewritten, newest),
+            Codec::Opus | Codec::H264 | Codec::Av1 => {}
+        }
+        Some(rewritten)
+    }
+
+    fn rewrite_vp8(&mut self, epoch: Epoch, rewritten: &mut Rewritten, newest: bool) {
+        let Ok(descriptor) = Vp8Descriptor::parse(&rewritten.payload) else { return };
+        let mut patch = descriptor.patch();
+        let picture_id = descriptor.picture_id().map(|id| id.wrapping_add(epoch.picture_id_offset) & 0x7fff);
+        if let Some(id) = picture_id {
+            patch = patch.picture_id(id);
+        }
+        let tl0 = descriptor.tl0_pic_idx().map(|tl0| tl0.wrapping_add(epoch.tl0_offset));
+        if let Some(tl0) = tl0 {
+            patch = patch.tl0_pic_idx(tl0);
+        }
+        // Refused only for a 7 bit picture id that would not fit; such a source keeps its own ids.
+        rewritten.vp8_patch = patch.build().ok();
+        self.note_ids(picture_id, tl0, newest);
+    }
+
+    fn rewrite_vp9(&mut self, epoch: Epoch, rewritten: &mut Rewritten, newest: bool) {
+        let Some(descriptor) = Vp9Descriptor::parse(&rewritten.payload) else { return };
+        let picture_id =
+            descriptor.picture_id.map(|(id, _)| id.wrapping_add(epoch.picture_id_offset) & 0x7fff);
+        let tl0 = descriptor.tl0_pic_idx().map(|tl0| tl0.wrapping_add(epoch.tl0_offset));
+        if epoch.picture_id_offset != 0 || epoch.tl0_offset != 0 {
+            let mut copy = rewritten.payload.to_vec();
+            descriptor.patch(&mut copy, picture_id.unwrap_or(0), tl0.unwrap_or(0));
+            rewritten.payload = copy.into();
+        }
+        self.note_ids(picture_id, tl0, newest);
+    }
+
+    fn note_ids(&mut self, picture_id: Option<u16>, tl0: Option<u8>, newest: bool) {
+        if newest {
+            self.last_picture_id = picture_id.unwrap_or(self.last_picture_id);
+            self.last_tl0 = tl0.unwrap_or(self.last_tl0);
+        }
+    }
+
+    /// Timestamp units in `duration`, modulo 2^32.
+    #[expect(clippy::cast_possible_truncation, reason = "timestamps are modulo 2^32")]
+    fn ticks(&self, duration: Duration) -> u32 {
+        (duration.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32
+    }
+}
+
+fn picture_ids(codec: Codec, payload: &[u8]) -> (Option<u16>, Option<u8>) {
+    match codec {
+        Codec::Vp8 => Vp8Descriptor::parse(payload)
+            .map_or((None, None), |descriptor| (descriptor.picture_id(), descriptor.tl0_pic_idx())),
+        Codec::Vp9 => Vp9Descriptor::parse(payload).map_or((None, None), |descriptor| {
+            (descriptor.picture_id.map(|(id, _)| id), descriptor.tl0_pic_idx())
+        }),
+        Codec::Opus | Codec::H264 | Codec::Av1 => (None, None),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may start from any instant")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vp8(picture_id: u16, tl0: u8, key: bool) -> Arc<[u8]> {
+        let [high, low] = (0x8000 | picture_id).to_be_bytes();
+        vec![0x90, 0xe0, high, low, tl0, 0x20, u8::from(!key), 1, 2, 3].into()
+    }
+
+    fn packet(seq: u64, rtp_time: u32, captured: Instant, payload: &Arc<[u8]>) -> SourcePacket<'_> {
+        SourcePacket { codec: Codec::Vp8, seq, rtp_time, captured, payload }
+    }
+
+    #[test]
+    fn drops_what_is_older_than_the_keyframe() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000, 0);
+        let payload = vp8(1, 1, true);
+        assert!(rewriter.rewrite(packet(10, 0, now, &payload)).is_none(), "no epoch yet");
+        rewriter.switch(packet(100, 0, now, &payload));
+        assert_eq!(rewriter.rewrite(packet(100, 0, now, &payload)).map(|r| r.seq), Some(FIRST_SEQ));
+        assert!(rewriter.rewrite(packet(99, 0, now, &payload)).is_none());
+        assert_eq!(rewriter.rewrite(packet(102, 0, now, &payload)).map(|r| r.seq), Some(FIRST_SEQ + 2));
+        assert_eq!(
+            rewriter.rewrite(packet(101, 0, now, &payload)).map(|r| r.seq),
+            Some(FIRST_SEQ + 1),
+            "a late packet fills its gap"
+        );
+        rewriter.stop();
+        assert!(rewriter.rewrite(packet(103, 0, now, &payload)).is_none());
+    }
+
+    #[test]
+    fn timestamps_follow_the_wall_clock_across_a_switch() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000, 5000);
+        rewriter.prime(now);
+        let payload = vp8(1, 1, true);
+        let later = now + Duration::from_secs(2);
+        rewriter.switch(packet(7, 4_000_000_000, later, &payload));
+        let rewritten = rewriter.rewrite(packet(7, 4_000_000_000, later, &payload)).expect("passes");
+        assert_eq!(rewritten.rtp_time, 5000 + 180_000);
+    }
+
+    proptest! {
+        /// The decoder's view over many switches between random sources: sequence numbers without a gap, timestamps that never go
+        /// back, picture ids and TL0PICIDX that run on.
+        #[test]
+        fn many_sources_look_like_one(
+            sources in proptest::collection::vec(
+                (any::<u32>(), any::<u32>(), 0u16..0x8000, any::<u8>(), 1u64..40, 0u64..500), 1..20),
+        ) {
+            let mut now = Instant::now();
+            let mut rewriter = Rewriter::new(90_000, 1);
+            let (primed, mut last_time) = rewriter.prime(now);
+            let mut last_seq = primed;
+            let (mut last_id, mut last_tl0) = (None::<u16>, None::<u8>);
+            for (seq, time, id, tl0, frames, pause_ms) in sources {
+                now += Duration::from_millis(pause_ms);
+                for frame in 0..frames {
+                    let (id, tl0) = (
+                        id.wrapping_add(u16::try_from(frame).expect("few")) & 0x7fff,
+                        tl0.wrapping_add(u8::try_from(frame).expect("few")),
+                    );
+                    let payload = vp8(id, tl0, frame == 0);
+                    let source = packet(u64::from(seq) + frame, time.wrapping_add(3000 * u32::try_from(frame).expect("few")), now, &payload);
+                    if frame == 0 {
+                        rewriter.switch(source);
+                    }
+                    let rewritten = rewriter.rewrite(source).expect("passes");
+                    prop_assert_eq!(rewritten.seq, last_seq + 1);
+                    let ahead = rewritten.rtp_time.wrapping_sub(last_time);
+                    prop_assert!(ahead > 0 && ahead < 90_000 * 60, "timestamp went by {}", ahead);
+                    prop_assert!(rewritten.vp8_patch.is_some());
+                    let id_out = rewriter.last_picture_id;
+                    prop_assert_eq!(id_out, last_id.map_or(id_out, |last| (last + 1) & 0x7fff));
+                    let tl0_out = rewriter.last_tl0;
+                    prop_assert_eq!(tl0_out, last_tl0.map_or(tl0_out, |last| last.wrapping_add(1)));
+                    (last_seq, last_time, last_id, last_tl0) = (rewritten.seq, rewritten.rtp_time, Some(id_out), Some(tl0_out));
+                    now += Duration::from_millis(33);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A slot: one receiving m-line of a participant, onto which tracks are put.
+
+use str0m::media::Pt;
+
+use crate::forward::rewrite::{Rewriter, Rewritten, SourcePacket};
+use crate::forward::select::{Selector, Step};
+use crate::id::PeerId;
+use crate::media::{Kind, Mid, Source};
+use crate::publish::keyframe::ReceiverBudget;
+
+/// A track, by its place in the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrackRef {
+    /// The publishing member of the room.
+    pub member: usize,
+    /// Which of its tracks.
+    pub source: Source,
+}
+
+/// A track that a slot carries or is about to carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried {
+    /// The track.
+    pub track: TrackRef,
+    /// Its publisher's name.
+    pub publisher: PeerId,
+    /// Which of its layers.
+    pub selector: Selector,
+    /// The publisher's payload type and the receiver's for it (none: the receiver does not know the codec).
+    pub payload_type: Option<(Pt, Option<Pt>)>,
+}
+
+impl Carried {
+    /// A track from its next keyframe on.
+    pub fn new(track: TrackRef, publisher: PeerId, target: usize) -> Self {
+        Carried { track, publisher, selector: Selector::new(target), payload_type: None }
+    }
+}
+
+/// What became of a packet that was offered to a slot.
+#[derive(Debug)]
+pub enum Offered {
+    /// Not for this slot now.
+    Dropped,
+    /// It goes out like this.
+    Forwarded(Rewritten),
+    /// It goes out like this, and its track has taken the place of another.
+    Replaced(Rewritten, Option<TrackRef>),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Slot {
+    /// The m-line.
+    pub mid: Mid,
+    /// Sound or picture.
+    pub kind: Kind,
+    /// Makes its sources look like one stream.
+    pub rewriter: Rewriter,
+    /// What it carries.
+    pub carries: Option<Carried>,
+    /// What takes its place at its first keyframe; until then the old picture goes on.
+    pub next: Option<Carried>,
+    /// What the participant was told that it carries.
+    pub told: Option<(PeerId, Source)>,
+    /// Limits the receiver's own keyframe requests.
+    pub budget: ReceiverBudget,
+}
+
+impl Slot {
+    /// An empty slot.
+    pub fn new(mid: Mid, kind: Kind, first_time: u32) -> Self {
+        let clock_rate = match kind {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        };
+        Slot {
+            mid,
+            kind,
+            rewriter: Rewriter::new(clock_rate, first_time),
+            carries: None,
+            next: None,
+            told: None,
+            budget: ReceiverBudget::default(),
+        }
+    }
+
+    /// What it will carry: what waits for its keyframe, else what it carries.
+    pub fn occupant(&self) -> Option<TrackRef> {
+        self.next.or(self.carries).map(|carried| carried.track)
+    }
+
+    /// Both, to be changed.
+    pub fn carried_mut(&mut self, track: TrackRef) -> Option<&mut Carried> {
+        [self.carries.as_mut(), self.next.as_mut()]
+            .into_iter()
+            .flatten()
+            .find(|carried| carried.track == track)
+    }
+
+    /// Starts to carry `carried` at once; nothing passes until its keyframe.
+    pub fn carry(&mut self, carried: Option<Carried>) {
+        self.carries = carried;
+        self.next = None;
+        self.rewriter.stop();
+    }
+
+    /// Waits for keyframes again, after the receiver was away.
+    pub fn restart(&mut self) {
+        for carried in [self.carries.as_mut(), self.next.as_mut()].into_iter().flatten() {
+            carried.selector.reset();
+        }
+        self.rewriter.stop();
+    }
+
+    /// What a packet of `track` becomes here.
+    pub fn offer(
+        &mut self,
+        track: TrackRef,
+        layer: usize,
+        keyframe: bool,
+        packet: SourcePacket<'_>,
+    ) -> Offered {
+        if let Some(next) = self.next.as_mut().filter(|next| next.track == track) {
+            if next.selector.step(layer, keyframe) == Step::Switch {
+                let old = self.carries.replace(*next).map(|old| old.track);
+                self.next = None;
+                self.rewriter.switch(packet);
+                return match self.rewriter.rewrite(packet) {
+                    Some(rewritten) => Offered::Replaced(rewritten, old),
+                    None => Offered::Dropped,
+                };
+            }
+            return Offered::Dropped;
+        }
+        let Some(carried) = self.carries.as_mut().filter(|carried| carried.track == track) else {
+            return Offered::Dropped;
+        };
+        match carried.selector.step(layer, keyframe) {
+            Step::Drop => return Offered::Dropped,
+            Step::Forward => {}
+            Step::Switch => self.rewriter.switch(packet),
+        }
+        self.rewriter.rewrite(packet).map_or(Offered::Dropped, Offered::Forwarded)
+    }
+}

@@ -1,0 +1,487 @@
+//! One participant's connection: the only file that names the engine, `str0m::Rtc`.
+//!
+//! A [`Peer`] answers an offer, takes datagrams, gives packets of its publisher's streams, and seals packets for its slots. It hides
+//! the engine's habits (see the comments), so that another egress could take its place without touching rooms.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::change::SdpOffer;
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::format::PayloadParams;
+use str0m::ice::StunMessage;
+use str0m::media::{KeyframeRequestKind, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc, VideoOrientation};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
+
+use crate::codec::Codec;
+use crate::forward::rewrite::Rewritten;
+use crate::io::OfferError;
+use crate::limits::SSRCS_PER_PEER;
+use crate::media::{Kind, Mid, Rid};
+use crate::publish::clock::SenderTime;
+use crate::sdp::{MediaLine, pair_first_slots, read_offer};
+
+/// Packets that a slot keeps for retransmission, and for how long. Payloads are shared, so this costs little; str0m's default
+/// of dropping all queued resends once they pass 15 % would give up exactly on the networks that need them.
+const RTX_CACHE_PACKETS: usize = 1000;
+const RTX_CACHE_AGE: Duration = Duration::from_secs(2);
+const RTX_RATIO_CAP: f32 = 0.5;
+/// How often loss and round-trip time are read.
+const STATS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What all peers of a node share.
+pub struct PeerShared {
+    crypto: Arc<CryptoProvider>,
+    certificate: DtlsCert,
+    candidates: Vec<SocketAddr>,
+}
+
+impl std::fmt::Debug for PeerShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerShared").field("candidates", &self.candidates).finish_non_exhaustive()
+    }
+}
+
+impl PeerShared {
+    /// Makes the certificate of the node.
+    pub fn new(candidates: Vec<SocketAddr>) -> Self {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate =
+            crypto.dtls_provider.generate_certificate().expect("aws-lc-rs can generate certificates");
+        PeerShared { crypto, certificate, candidates }
+    }
+
+    /// Whether the STUN message in `datagram` is a binding request made with this password
+    /// (RFC 8445, section 7.3; RFC 8489, section 9.1).
+    fn verifies(&self, message: &StunMessage<'_>, password: &str) -> bool {
+        let hmac = self.crypto.sha1_hmac_provider;
+        message.verify(password.as_bytes(), |key, payloads| hmac.sha1_hmac(key, payloads))
+    }
+}
+
+/// The local ufrag that a STUN binding request is for, if the datagram is one.
+pub fn stun_local_ufrag(datagram: &[u8]) -> Option<String> {
+    let message = StunMessage::parse(datagram).ok()?;
+    if !message.is_binding_request() {
+        return None;
+    }
+    message.split_username().map(|(local, _)| local.to_owned())
+}
+
+/// A packet of a published stream.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The m-line.
+    pub mid: Mid,
+    /// The simulcast layer.
+    pub rid: Option<Rid>,
+    /// The stream.
+    pub ssrc: u32,
+    /// The publisher's payload type.
+    pub pt: Pt,
+    /// Its codec.
+    pub codec: Codec,
+    /// Ticks per second of `rtp_time`.
+    pub clock_rate: u32,
+    /// Extended sequence number.
+    pub seq: u64,
+    /// RTP timestamp.
+    pub rtp_time: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Loudness in dBov (RFC 6464) and the sender's voice flag.
+    pub audio_level: Option<(i8, bool)>,
+    /// Rotation of the picture (3GPP TS 26.114, CVO).
+    orientation: Option<VideoOrientation>,
+    /// The sender's clock, from its last sender report.
+    pub report: Option<SenderTime>,
+    /// RTP payload.
+    pub payload: Arc<[u8]>,
+}
+
+/// Something that a peer gives out.
+#[derive(Debug)]
+pub enum PeerOutput {
+    /// Send this.
+    Transmit { source: SocketAddr, destination: SocketAddr, contents: Vec<u8> },
+    /// ICE and DTLS are up.
+    Connected,
+    /// ICE hears nothing any more; it may come back.
+    Silent,
+    /// The other side has closed the connection, or the engine has: it does not come back.
+    Closed,
+    /// A packet of a published stream.
+    Rtp(Incoming),
+    /// The receiver asks for a keyframe on this slot.
+    KeyframeRequest(Mid),
+    /// Loss (0 to 1) and round trip of one direction of one m-line, over the last interval.
+    Report { mid: Mid, egress: bool, packets: u64, nacks: u64, loss: Option<f32>, rtt: Option<Duration> },
+    /// Nothing more to do before this time.
+    Timeout(Instant),
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The engine has it.
+    Accepted,
+    /// Not for this peer.
+    NotAccepted,
+    /// The engine refused it (forged, damaged); the peer goes on.
+    Refused,
+}
+
+/// See the [module](self).
+pub struct Peer {
+    rtc: Rtc,
+    lines: Vec<MediaLine>,
+    /// Streams that were seen, so that the engine is not asked for each packet: mutable access to it arms a full poll.
+    streams: Vec<(Ssrc, Mid, Option<Rid>)>,
+    /// Sending streams, by slot.
+    slots: Vec<(Mid, Ssrc)>,
+    closed: bool,
+    pending: VecDeque<PeerOutput>,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("lines", &self.lines.len()).finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    /// Answers an offer.
+    pub fn answer(shared: &PeerShared, now: Instant, offer: &str) -> Result<(Peer, String), OfferError> {
+        let lines = read_offer(offer)?;
+        let mut rtc = Rtc::builder()
+            .set_crypto_provider(Arc::clone(&shared.crypto))
+            .set_dtls_cert(shared.certificate.clone())
+            // The server is always reachable at its candidates; the other side does the checks (RFC 8445, section 2.5).
+            .set_ice_lite(true)
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .enable_vp9(true)
+            .enable_h264(true)
+            .enable_av1(true)
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .build(now);
+        for address in &shared.candidates {
+            let candidate = Candidate::host(*address, Protocol::Udp)
+                .map_err(|error| OfferError::Malformed(error.to_string()))?;
+            rtc.add_local_candidate(candidate);
+        }
+        let answer = accept(&mut rtc, offer, &lines)?;
+        let mut peer = Peer {
+            rtc,
+            lines,
+            streams: Vec::new(),
+            slots: Vec::new(),
+            closed: false,
+            pending: VecDeque::new(),
+        };
+        peer.find_slots();
+        Ok((peer, answer))
+    }
+
+    /// Answers a new offer on the same m-lines: ICE restart.
+    pub fn restart(&mut self, offer: &str) -> Result<String, OfferError> {
+        let lines = read_offer(offer)?;
+        let same = lines.len() == self.lines.len()
+            && lines.iter().zip(&self.lines).all(|(new, old)| (new.mid, new.kind) == (old.mid, old.kind));
+        if !same {
+            return Err(OfferError::Malformed("the m-lines are not those of the first offer".into()));
+        }
+        accept(&mut self.rtc, offer, &lines)
+    }
+
+    /// Takes the sending streams that the answer made.
+    fn find_slots(&mut self) {
+        for line in self.lines.iter().filter(|line| line.receives && !line.sends) {
+            let mut direct = self.rtc.direct_api();
+            let Some(stream) = direct.stream_tx_by_mid(line.mid, None) else { continue };
+            if line.kind == Some(Kind::Video) {
+                stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
+            }
+            self.slots.push((line.mid, stream.ssrc()));
+        }
+    }
+
+    /// The m-lines of the offer.
+    pub fn lines(&self) -> &[MediaLine] {
+        &self.lines
+    }
+
+    /// The slots, in the order of the offer.
+    pub fn slots(&self) -> Vec<(Mid, Kind)> {
+        self.slots
+            .iter()
+            .filter_map(|(mid, _)| {
+                let line = self.lines.iter().find(|line| line.mid == *mid)?;
+                Some((*mid, line.kind?))
+            })
+            .collect()
+    }
+
+    /// The name by which STUN requests find this peer.
+    pub fn local_ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    /// Whether `datagram` is a STUN binding request for this peer with a valid MESSAGE-INTEGRITY. Only such a request may
+    /// connect an address with a peer.
+    pub fn verifies_stun(&mut self, shared: &PeerShared, datagram: &[u8]) -> bool {
+        let credentials = self.rtc.direct_api().local_ice_credentials();
+        StunMessage::parse(datagram).is_ok_and(|message| {
+            message.is_binding_request()
+                && message.split_username().is_some_and(|(local, _)| local == credentials.ufrag)
+                && shared.verifies(&message, &credentials.pass)
+        })
+    }
+
+    /// Adds a trickled candidate.
+    pub fn add_candidate(&mut self, candidate: &str) -> Result<(), OfferError> {
+        let text = candidate.trim().trim_start_matches("a=");
+        let candidate =
+            Candidate::from_sdp_string(text).map_err(|error| OfferError::Malformed(error.to_string()))?;
+        self.rtc.add_remote_candidate(candidate);
+        Ok(())
+    }
+
+    /// Takes a datagram. To be followed by [`Peer::poll`] until it gives [`PeerOutput::Timeout`], before the next call: the engine holds
+    /// one packet only.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        contents: &[u8],
+    ) -> Taken {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
+            return Taken::NotAccepted;
+        };
+        let input = Input::Receive(now, receive);
+        // The engine does not check the source itself: one ClientHello from an address that ICE never verified would kill
+        // a handshake (CVE-2023-51443).
+        if !self.rtc.accepts(&input) {
+            return Taken::NotAccepted;
+        }
+        // An error is no reason to end the session: a forged plaintext alert causes one in the handshake.
+        if self.rtc.handle_input(input).is_ok() { Taken::Accepted } else { Taken::Refused }
+    }
+
+    /// Lets time pass; also needed after [`Peer::write`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        // As above: what went wrong shows in `is_alive`, which `poll` looks at.
+        let _ = self.rtc.handle_input(Input::Timeout(now));
+    }
+
+    /// Gives something out.
+    pub fn poll(&mut self, now: Instant) -> PeerOutput {
+        loop {
+            if let Some(output) = self.pending.pop_front() {
+                return output;
+            }
+            if !self.rtc.is_alive() && !self.closed {
+                self.closed = true;
+                return PeerOutput::Closed;
+            }
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => return PeerOutput::Timeout(at),
+                Ok(Output::Transmit(transmit)) => {
+                    return PeerOutput::Transmit {
+                        source: transmit.source,
+                        destination: transmit.destination,
+                        contents: transmit.contents.into(),
+                    };
+                }
+                Ok(Output::Event(event)) => {
+                    if let Some(output) = self.translate(event) {
+                        return output;
+                    }
+                }
+                // A failed timer of the handshake: the engine has closed itself, which the next turn sees; should it not have,
+                // the next timeout goes on.
+                Err(_) if self.rtc.is_alive() => {
+                    return PeerOutput::Timeout(now + Duration::from_millis(100));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn translate(&mut self, event: Event) -> Option<PeerOutput> {
+        match event {
+            Event::Connected => Some(PeerOutput::Connected),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => Some(PeerOutput::Silent),
+            Event::Closed => Some(PeerOutput::Closed),
+            Event::RtpPacket(packet) => self.translate_rtp(packet).map(PeerOutput::Rtp),
+            Event::KeyframeRequest(request) => Some(PeerOutput::KeyframeRequest(request.mid)),
+            Event::MediaEgressStats(stats) => Some(PeerOutput::Report {
+                mid: stats.mid,
+                egress: true,
+                packets: stats.packets,
+                nacks: stats.nacks,
+                loss: stats.loss,
+                rtt: stats.rtt,
+            }),
+            Event::MediaIngressStats(stats) => Some(PeerOutput::Report {
+                mid: stats.mid,
+                egress: false,
+                packets: stats.packets,
+                nacks: stats.nacks,
+                loss: stats.loss,
+                rtt: stats.rtt,
+            }),
+            _ => None,
+        }
+    }
+
+    fn translate_rtp(&mut self, packet: str0m::rtp::RtpPacket) -> Option<Incoming> {
+        let ssrc = packet.header.ssrc;
+        let (mid, rid) = self.stream_of(ssrc)?;
+        let params = self.params(packet.header.payload_type)?;
+        let codec = codec_of(&params)?;
+        let exts = &packet.header.ext_vals;
+        let report = packet.last_sender_info.map(|info| SenderTime {
+            ntp: info.ntp_time,
+            // Timestamps are modulo 2^32; the engine extends them.
+            rtp_time: low_32(info.rtp_time.numer()),
+        });
+        Some(Incoming {
+            mid,
+            rid,
+            ssrc: *ssrc,
+            pt: packet.header.payload_type,
+            codec,
+            clock_rate: params.spec().clock_rate.get(),
+            seq: *packet.seq_no,
+            rtp_time: packet.header.timestamp,
+            marker: packet.header.marker,
+            audio_level: exts.audio_level.map(|level| (level, exts.voice_activity.unwrap_or(false))),
+            orientation: exts.video_orientation,
+            report,
+            payload: packet.payload,
+        })
+    }
+
+    /// The m-line and layer of a stream.
+    fn stream_of(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        if let Some((_, mid, rid)) = self.streams.iter().find(|(known, ..)| *known == ssrc) {
+            return Some((*mid, *rid));
+        }
+        let mut direct = self.rtc.direct_api();
+        let stream = direct.stream_rx(&ssrc)?;
+        let (mid, rid) = (stream.mid(), stream.rid());
+        // A layer that has changed its SSRC takes the place of the old one.
+        self.streams.retain(|(_, other_mid, other_rid)| (*other_mid, *other_rid) != (mid, rid));
+        if self.streams.len() >= SSRCS_PER_PEER {
+            direct.remove_stream_rx(ssrc);
+            return None;
+        }
+        self.streams.push((ssrc, mid, rid));
+        Some((mid, rid))
+    }
+
+    /// What a payload type of this peer means.
+    pub fn params(&self, pt: Pt) -> Option<PayloadParams> {
+        self.rtc.codec_config().params().iter().find(|params| params.pt() == pt).copied()
+    }
+
+    /// This peer's payload type for what another peer sends.
+    pub fn match_params(&self, params: PayloadParams) -> Option<Pt> {
+        self.rtc.codec_config().match_params(params).map(PayloadParams::pt)
+    }
+
+    /// Primes a slot, see [`crate::forward::rewrite::Rewriter::prime`].
+    pub fn prime(&mut self, now: Instant, mid: Mid, kind: Kind, seq: u64, rtp_time: u32) {
+        let wanted = match kind {
+            Kind::Audio => Codec::Opus,
+            Kind::Video => Codec::Vp8,
+        };
+        let listed: Vec<Pt> =
+            self.rtc.media(mid).map(|media| media.remote_pts().to_vec()).unwrap_or_default();
+        let usable = |params: &&PayloadParams| listed.contains(&params.pt());
+        let params = self.rtc.codec_config().params();
+        let pt = params
+            .iter()
+            .filter(usable)
+            .find(|params| codec_of(params) == Some(wanted))
+            .or_else(|| params.iter().find(|params| usable(params) && codec_of(params).is_some()))
+            .map(PayloadParams::pt);
+        let Some(pt) = pt else { return };
+        let payload: Arc<[u8]> = Arc::new([]);
+        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, now, payload));
+    }
+
+    /// Writes a packet into a slot. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
+    pub fn write(&mut self, mid: Mid, pt: Pt, incoming: &Incoming, rewritten: Rewritten, captured: Instant) {
+        // Fresh values: the publisher's mid and rid mean nothing here.
+        let exts = ExtensionValues {
+            audio_level: incoming.audio_level.map(|(level, _)| level),
+            voice_activity: incoming.audio_level.map(|(_, voice)| voice),
+            video_orientation: incoming.orientation,
+            ..ExtensionValues::default()
+        };
+        let mut write =
+            RtpWrite::new(pt, rewritten.seq.into(), rewritten.rtp_time, captured, rewritten.payload)
+                .marker(incoming.marker)
+                .nackable(incoming.codec != Codec::Opus)
+                .ext_vals(exts);
+        if let Some(patch) = rewritten.vp8_patch {
+            write = write.vp8_patch(patch);
+        }
+        self.send(mid, write);
+    }
+
+    fn send(&mut self, mid: Mid, write: RtpWrite) {
+        let Some((_, ssrc)) = self.slots.iter().find(|(slot, _)| *slot == mid) else { return };
+        if let Some(stream) = self.rtc.direct_api().stream_tx(ssrc) {
+            stream.write_rtp(write);
+        }
+    }
+
+    /// Asks this publisher for a keyframe of one layer.
+    pub fn request_keyframe(&mut self, mid: Mid, rid: Option<Rid>) {
+        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, rid) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+    }
+
+    /// Tells the other side that the connection is over; what [`Peer::poll`] gives then is the farewell.
+    pub fn close(&mut self) {
+        // Fails only when it is closed already.
+        let _ = self.rtc.close();
+    }
+}
+
+fn accept(rtc: &mut Rtc, offer: &str, lines: &[MediaLine]) -> Result<String, OfferError> {
+    let malformed = |error: &dyn std::fmt::Display| OfferError::Malformed(error.to_string());
+    let offer =
+        SdpOffer::from_sdp_string(&pair_first_slots(offer, lines)).map_err(|error| malformed(&error))?;
+    let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
+    Ok(answer.to_sdp_string())
+}
+
+/// The codec of a payload type, if it is one that is forwarded.
+pub fn codec_of(params: &PayloadParams) -> Option<Codec> {
+    use str0m::format::Codec as Engine;
+    match params.spec().codec {
+        Engine::Opus => Some(Codec::Opus),
+        Engine::Vp8 => Some(Codec::Vp8),
+        Engine::Vp9 => Some(Codec::Vp9),
+        Engine::H264 => Some(Codec::H264),
+        Engine::Av1 => Some(Codec::Av1),
+        _ => None,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are wanted")]
+fn low_32(extended: u64) -> u32 {
+    extended as u32
+}

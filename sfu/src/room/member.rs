@@ -1,0 +1,157 @@
+//! A member of a room: a peer with its tracks, slots and view.
+
+use std::time::{Duration, Instant};
+
+use crate::forward::slot::Slot;
+use crate::id::PeerId;
+use crate::io::{PeerPolicy, Picture, Quality};
+use crate::media::{Mid, Source};
+use crate::peer::Peer;
+use crate::publish::clock::CaptureClock;
+use crate::publish::track::Track;
+
+/// Loss and round trip above which a connection is fair, and poor.
+const FAIR: (f32, Duration) = (0.03, Duration::from_millis(300));
+const POOR: (f32, Duration) = (0.10, Duration::from_millis(600));
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Member {
+    pub id: PeerId,
+    pub peer: Peer,
+    pub policy: PeerPolicy,
+    /// By [`Source::index`]; none where the offer has no m-line for the source.
+    pub tracks: [Option<Track>; Source::ALL.len()],
+    pub slots: Vec<Slot>,
+    pub view: Vec<Picture>,
+    /// Its clock against ours.
+    pub clock: CaptureClock,
+    pub added: Instant,
+    /// When it last sent something that was taken.
+    pub last_heard: Instant,
+    /// Media flows.
+    pub connected: bool,
+    /// The handshake was done once.
+    pub was_connected: bool,
+    /// The engine has given it up.
+    pub closed: bool,
+    /// Written to since its last drain.
+    pub dirty: bool,
+    /// Its entry in the room's deadlines.
+    pub deadline: Option<Instant>,
+    /// What was told of its connection.
+    pub quality: Option<Quality>,
+    reports: Vec<Report>,
+    worst: Option<(f32, Duration)>,
+}
+
+/// Running totals of one direction of one m-line.
+#[derive(Debug)]
+struct Report {
+    mid: Mid,
+    egress: bool,
+    packets: u64,
+    nacks: u64,
+}
+
+/// What a report adds to the node's counts.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct ReportDelta {
+    pub nacks: u64,
+    pub lost: u64,
+}
+
+impl Member {
+    pub fn new(now: Instant, id: PeerId, peer: Peer, sources: &[(Mid, Source)], policy: PeerPolicy) -> Self {
+        let mut tracks = [const { None }; Source::ALL.len()];
+        for (mid, source) in sources {
+            let rids = peer.lines().iter().find(|line| line.mid == *mid).map(|line| line.rids.as_slice());
+            let audience = policy.publish[source.index()];
+            tracks[source.index()] = Some(Track::new(*mid, *source, rids.unwrap_or_default(), audience));
+        }
+        let slots = peer.slots().into_iter().map(|(mid, kind)| Slot::new(mid, kind, 0)).collect();
+        Member {
+            id,
+            peer,
+            policy,
+            tracks,
+            slots,
+            view: Vec::new(),
+            clock: CaptureClock::default(),
+            added: now,
+            last_heard: now,
+            connected: false,
+            was_connected: false,
+            closed: false,
+            dirty: false,
+            deadline: None,
+            quality: None,
+            reports: Vec::new(),
+            worst: None,
+        }
+    }
+
+    pub fn track(&self, source: Source) -> Option<&Track> {
+        self.tracks[source.index()].as_ref()
+    }
+
+    pub fn track_mut(&mut self, source: Source) -> Option<&mut Track> {
+        self.tracks[source.index()].as_mut()
+    }
+
+    /// Takes a report of the engine; totals become differences.
+    pub fn note_report(
+        &mut self,
+        mid: Mid,
+        egress: bool,
+        packets: u64,
+        nacks: u64,
+        loss: Option<f32>,
+        rtt: Option<Duration>,
+    ) -> ReportDelta {
+        let position = self.reports.iter().position(|report| (report.mid, report.egress) == (mid, egress));
+        let report = match position {
+            Some(position) => &mut self.reports[position],
+            None => {
+                self.reports.push(Report { mid, egress, packets: 0, nacks: 0 });
+                self.reports.last_mut().expect("just pushed")
+            }
+        };
+        // Layers of one m-line report apart; totals that went back are those of another layer.
+        let new_packets = packets.saturating_sub(report.packets);
+        let new_nacks = nacks.saturating_sub(report.nacks);
+        report.packets = report.packets.max(packets);
+        report.nacks = report.nacks.max(nacks);
+        let mut lost = 0;
+        // A slot with a handful of packets says nothing about the network.
+        if new_packets >= 10 {
+            let loss = loss.unwrap_or(0.0).clamp(0.0, 1.0);
+            lost = part(new_packets, loss);
+            let (worst_loss, worst_rtt) = self.worst.unwrap_or_default();
+            self.worst = Some((worst_loss.max(loss), worst_rtt.max(rtt.unwrap_or_default())));
+        }
+        ReportDelta { nacks: new_nacks, lost }
+    }
+
+    /// The quality of the connection, from the reports since the last call; `None` when there were none.
+    pub fn take_quality(&mut self) -> Option<Quality> {
+        let (loss, rtt) = self.worst.take()?;
+        Some(if loss >= POOR.0 || rtt >= POOR.1 {
+            Quality::Poor
+        } else if loss >= FAIR.0 || rtt >= FAIR.1 {
+            Quality::Fair
+        } else {
+            Quality::Good
+        })
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a count of two seconds, for a metric"
+)]
+fn part(count: u64, share: f32) -> u64 {
+    (count as f32 * share) as u64
+}

@@ -1,0 +1,146 @@
+//! What a room does by the clock: who speaks, which layers still come, whose connection is how good, and keyframe requests.
+
+use std::time::{Duration, Instant};
+
+use crate::forward::slot::TrackRef;
+use crate::io::{Event, Output, Quality};
+use crate::media::{Kind, Source};
+use crate::publish::speaker::TICK;
+use crate::publish::track::LAYER_IDLE;
+use crate::room::{Outbox, Room};
+
+/// Silence after which a connection counts as lost: clients check consent each 2.5 s or so (RFC 7675, section 5.1, says
+/// at least each 5 s with randomness), and report each second.
+const SILENCE: Duration = Duration::from_secs(6);
+/// Ticks between two looks at layers and connections: one second.
+const SLOW_TICKS: u64 = 5;
+const _: () = assert!(SLOW_TICKS as u128 * TICK.as_millis() == 1000, "one second");
+
+impl Room {
+    pub(super) fn tick(&mut self, now: Instant, out: &mut Outbox) {
+        self.ticks += 1;
+        let room = self.id;
+        if let Some(speaking) = self.speakers.poll(now) {
+            let id = |key: usize| self.member(key).map(|member| member.id);
+            let levels =
+                speaking.levels.iter().filter_map(|(key, level)| Some((id(*key)?, *level))).collect();
+            let active = speaking.active.and_then(id);
+            out.outputs.push_back(Output::Event(Event::Speakers { room, levels, active }));
+        }
+        if self.find_audible(now) {
+            self.assign_audio_to_all(now, out);
+        }
+        if self.ticks.is_multiple_of(SLOW_TICKS) {
+            self.look_at_layers(now);
+            self.look_at_connections(now, out);
+            self.expire_handshakes(now, out);
+        }
+    }
+
+    /// Layers whose packets have stopped are no longer aimed at.
+    fn look_at_layers(&mut self, now: Instant) {
+        let mut stopped = Vec::new();
+        for (key, member) in self.members.iter_mut().enumerate() {
+            let tracks = member.iter_mut().flat_map(|member| member.tracks.iter_mut().flatten());
+            for track in tracks.filter(|track| track.is_open() && track.source.kind() == Kind::Video) {
+                let mut changed = false;
+                for layer in &mut track.layers {
+                    let idle =
+                        layer.last_packet.is_none_or(|last| now.saturating_duration_since(last) > LAYER_IDLE);
+                    changed |= layer.live && idle;
+                    layer.live &= !idle;
+                }
+                // When nothing comes at all there is nothing better to aim at.
+                if changed && track.layers.iter().any(|layer| layer.live) {
+                    stopped.push(TrackRef { member: key, source: track.source });
+                }
+            }
+        }
+        for track in stopped {
+            self.aim_subscribers(now, track);
+        }
+    }
+
+    fn look_at_connections(&mut self, now: Instant, out: &mut Outbox) {
+        let room = self.id;
+        let mut peers = Vec::new();
+        for key in 0..self.members.len() {
+            let Some(member) = self.member_mut(key) else { continue };
+            let silent = now.saturating_duration_since(member.last_heard) > SILENCE;
+            let reported = member.take_quality();
+            let quality = if member.was_connected && (silent || member.closed) {
+                Some(Quality::Lost)
+            } else {
+                reported
+            };
+            if quality.is_some() && quality != member.quality {
+                member.quality = quality;
+                peers.extend(quality.map(|quality| (member.id, quality)));
+            }
+            if silent && member.connected {
+                self.set_disconnected(key, out);
+            }
+        }
+        if !peers.is_empty() {
+            out.outputs.push_back(Output::Event(Event::Quality { room, peers }));
+        }
+    }
+
+    /// Notes that somebody waits for a keyframe of a layer.
+    pub(super) fn want_keyframe(&mut self, now: Instant, track: TrackRef, layer: usize) {
+        let Some(layer_state) = self.track_mut(track).and_then(|track| track.layers.get_mut(layer)) else {
+            return;
+        };
+        layer_state.keyframes.want();
+        self.keyframes_wanted.insert((track, layer));
+        self.ask_for_keyframe(now, track, layer);
+    }
+
+    /// After a connection has come (back): whatever its slots carry must start at a keyframe.
+    pub(super) fn want_all_keyframes(&mut self, now: Instant, key: usize) {
+        let Some(member) = self.member(key) else { return };
+        let waits: Vec<(TrackRef, usize)> = member
+            .slots
+            .iter()
+            .flat_map(|slot| [slot.carries, slot.next])
+            .flatten()
+            .filter(|carried| carried.track.source.kind() == Kind::Video)
+            .filter_map(|carried| Some((carried.track, carried.selector.waits_for()?)))
+            .collect();
+        for (track, layer) in waits {
+            self.want_keyframe(now, track, layer);
+        }
+    }
+
+    /// Repeats the requests whose keyframes have not come; each layer's own interval limits it.
+    pub(super) fn ask_for_keyframes(&mut self, now: Instant) {
+        if self.keyframes_wanted.is_empty() {
+            return;
+        }
+        let wanted: Vec<(TrackRef, usize)> = self.keyframes_wanted.iter().copied().collect();
+        for (track, layer) in wanted {
+            let open =
+                self.track(track).is_some_and(|track| track.is_open() && !track.subscribers.is_empty());
+            if open {
+                self.ask_for_keyframe(now, track, layer);
+            } else {
+                self.keyframes_wanted.remove(&(track, layer));
+            }
+        }
+    }
+
+    fn ask_for_keyframe(&mut self, now: Instant, reference: TrackRef, layer: usize) {
+        let Some(member) = self.member_mut(reference.member).filter(|member| member.connected) else {
+            return;
+        };
+        let Some(track) = member.tracks[Source::index(reference.source)].as_mut() else { return };
+        let mid = track.mid;
+        let Some(layer) = track.layers.get_mut(layer) else { return };
+        // A layer that does not send cannot answer; it starts with a keyframe when it does.
+        if layer.live && layer.keyframes.poll(now) {
+            member.peer.request_keyframe(mid, layer.rid);
+            self.keyframe_requests_sent += 1;
+            self.touch(reference.member);
+        }
+    }
+}
