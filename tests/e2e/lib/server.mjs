@@ -150,10 +150,9 @@ export class Server {
 function readyUrl(text) {
   try {
     const told = JSON.parse(text);
-    return (told.url ?? told.http).replace(/\/$/, '');
-  } catch {
-    const url = /https?:\/\/\S+/.exec(text)?.[0] ?? `http://${text.split(/\s/)[0]}`;
-    return url.replace(/\/$/, '');
+    return /^https?:/.test(told.http) ? told.http.replace(/\/$/, '') : `http://${told.http}`;
+  } catch (error) {
+    throw new Error(`the ready file is not JSON with "http": ${text}`, { cause: error });
   }
 }
 
