@@ -1,0 +1,452 @@
+//! The settings: one table, from which come the flags, the environment variables, the keys of the file, and
+//! `docs/configuration.md`. A flag goes before the environment, that before the file, that before the default.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Something that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from being printed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One setting, for the parts that treat all alike.
+pub struct Setting {
+    /// Heading in the documentation.
+    pub section: &'static str,
+    /// Key in the file; the flag and the variable follow from it.
+    pub key: &'static str,
+    /// As it would stand in the file; empty when unset.
+    pub default: &'static str,
+    /// Meaning, with unit.
+    pub help: &'static str,
+    /// Takes several values.
+    pub many: bool,
+    /// A flag that may stand without a value.
+    pub switch: bool,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// `--http-listen` without the dashes in front.
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// `LECTERN_HTTP_LISTEN`
+    pub fn variable(&self) -> String {
+        format!("LECTERN_{}", self.key.to_ascii_uppercase())
+    }
+}
+
+macro_rules! settings {
+    ($($section:literal { $($key:ident: $kind:ty = $default:literal, $check:expr, $help:literal;)* })*) => {
+        /// All settings, checked.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[doc = $help] pub $key: $kind,)*)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Settings { $($($key: <$kind as Value>::parse($default).expect("a test parses every default"),)*)* }
+            }
+        }
+
+        /// Every setting, in the order of the documentation.
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
+            section: $section,
+            key: stringify!($key),
+            default: $default,
+            help: $help,
+            many: <$kind as Value>::MANY,
+            switch: <$kind as Value>::SWITCH,
+            set: |settings, text| {
+                let value = <$kind as Value>::parse(text)?;
+                let check: fn(&$kind) -> Result<(), String> = $check;
+                check(&value)?;
+                settings.$key = value;
+                Ok(())
+            },
+        },)*)*];
+    };
+}
+
+settings! {
+    "Addresses" {
+        http_listen: SocketAddr = "0.0.0.0:8080", any,
+            "Address and port of HTTP and signalling. Port 0 takes a free one.";
+        udp_port: u16 = "7882", any,
+            "First UDP port for media; worker n listens on this plus n. 0 takes free ones.";
+        workers: Option<u64> = "", some_within::<1, 256>,
+            "Media worker threads. When unset, as many as there are cores.";
+        public_ip: Vec<IpAddr> = "", not_wildcard,
+            "Addresses at which clients reach the UDP ports. When unset, the machine's own, loopback included.";
+        public_url: Option<String> = "", web_address,
+            "Where browsers find the server, for links, such as `https://class.example.org`. When unset, `http://localhost` with the port.";
+    }
+    "Data and secrets" {
+        data_dir: PathBuf = "data", any,
+            "Folder of lessons and secrets. Made when missing.";
+        api_key: Option<Secret> = "", long_secret::<8>,
+            "Key of the HTTP API, at least 8 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
+        token_secret: Option<Secret> = "", long_secret::<32>,
+            "Signs the tokens of participants, at least 32 bytes (RFC 7518, section 3.2). When unset, a random one, kept likewise.";
+    }
+    "Running" {
+        demo: bool = "false", any,
+            "Prints links into a demo room.";
+        ready_file: Option<PathBuf> = "", any,
+            "Written when the server is ready: JSON with `http`, `udp` and `pid`.";
+        drain_seconds: u64 = "8", within::<0, 3600>,
+            "Longest time for an orderly end after Ctrl-C or SIGTERM, in seconds.";
+        log: String = "info", log_filter,
+            "What to log, such as `info` or `lectern=debug`. Also read from `RUST_LOG` when unset.";
+        log_format: LogFormat = "text", any,
+            "`text` or `json`.";
+    }
+    "Limits of HTTP" {
+        http_body_bytes: u64 = "1048576", within::<65_536, 67_108_864>,
+            "Longest body of a request, in bytes.";
+        http_header_timeout_seconds: u64 = "10", within::<1, 600>,
+            "Longest time for the head of a request, in seconds.";
+        http_request_timeout_seconds: u64 = "30", within::<1, 600>,
+            "Longest time for a request with its body and answer, in seconds. Signalling apart.";
+        http_connections: u64 = "20000", within::<1, 1_000_000>,
+            "Most TCP connections at once.";
+        http_connections_per_ip: u64 = "2000", within::<1, 1_000_000>,
+            "Most TCP connections at once from one address. A school shares one address.";
+        http_write_stall_seconds: u64 = "20", within::<1, 600>,
+            "A connection that takes nothing of what was sent to it for so long is closed, in seconds.";
+    }
+    "Limits of signalling" {
+        socket_message_bytes: u64 = "262144", within::<4_096, 16_777_216>,
+            "Longest message and frame, in bytes. Longer ones close the connection with 1009.";
+        socket_frames_per_second: u64 = "500", within::<10, 100_000>,
+            "Most WebSocket frames of one connection in a second. More close it with 1008.";
+        socket_queue_messages: u64 = "256", within::<16, 65_536>,
+            "Messages that wait for a client that does not read; one more and the connection is closed.";
+        socket_connect_timeout_seconds: u64 = "10", within::<1, 600>,
+            "A connection must show its token within this time, in seconds.";
+        socket_join_timeout_seconds: u64 = "10", within::<1, 600>,
+            "A connection must join within this time after its token was accepted, in seconds.";
+        socket_ping_interval_seconds: u64 = "25", within::<1, 600>,
+            "Time between pings, in seconds.";
+        socket_ping_timeout_seconds: u64 = "20", within::<1, 600>,
+            "A ping must be answered within this time, in seconds.";
+    }
+    "Limits of rooms" {
+        rooms: u64 = "2000", within::<1, 1_000_000>,
+            "Most rooms at once.";
+        room_queue_messages: u64 = "1024", within::<16, 1_048_576>,
+            "Requests and media events that wait for one room; beyond it requests get `unavailable`.";
+        join_timeout_seconds: u64 = "30", within::<1, 600>,
+            "Longest time for a WHIP or WHEP request, from offer to answer, in seconds.";
+        token_hours: u64 = "720", within::<1, 87_600>,
+            "Longest life of a token that the API makes, in hours.";
+    }
+}
+
+/// Where a value came from, for its error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// The environment.
+    Environment,
+    /// The settings file.
+    File(PathBuf),
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value of the wrong kind or out of range.
+    #[error("{key}: {reason} ({})", describe(.key, .origin))]
+    Value {
+        /// The key in the file.
+        key: &'static str,
+        /// Where the value came from.
+        origin: Origin,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("{key}: no such setting (in {}){}", .path.display(), suggestion(.key))]
+    UnknownKey {
+        /// The key in the file.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("config: cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("config: {} is not TOML: {source}", .path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Why, with the line.
+        source: Box<toml::de::Error>,
+    },
+}
+
+fn describe(key: &str, origin: &Origin) -> String {
+    match origin {
+        Origin::Flag => format!("from the flag --{}", key.replace('_', "-")),
+        Origin::Environment => format!("from LECTERN_{} in the environment", key.to_ascii_uppercase()),
+        Origin::File(path) => format!("from {}", path.display()),
+    }
+}
+
+/// The known key that shares the longest beginning with the unknown one.
+fn suggestion(key: &str) -> String {
+    let common = |known: &str| known.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+    match SETTINGS.iter().max_by_key(|setting| common(setting.key)) {
+        Some(setting) if common(setting.key) >= 3 => format!("; did you mean {}?", setting.key),
+        _ => String::new(),
+    }
+}
+
+impl Settings {
+    /// Puts the settings together. `flag` and `variable` look up one value; `file` is the settings file, if any.
+    pub fn load(
+        flag: impl Fn(&Setting) -> Option<String>,
+        variable: impl Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            settings.read_file(&text, path)?;
+        }
+        for setting in SETTINGS {
+            // An empty variable is an unset one: that is how compose files and unit files clear a variable.
+            if let Some(text) = variable(&setting.variable()).filter(|text| !text.is_empty()) {
+                settings.put(setting, &text, Origin::Environment)?;
+            }
+            if let Some(text) = flag(setting) {
+                settings.put(setting, &text, Origin::Flag)?;
+            }
+        }
+        Ok(settings)
+    }
+
+    fn read_file(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let table: toml::Table = toml::from_str(text)
+            .map_err(|source| ConfigError::NotToml { path: path.to_owned(), source: Box::new(source) })?;
+        for (key, value) in &table {
+            let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+                return Err(ConfigError::UnknownKey { key: key.clone(), path: path.to_owned() });
+            };
+            let origin = Origin::File(path.to_owned());
+            let Some(text) = text_of(value, setting.many) else {
+                let reason = format!("a value of type {} does not belong here", value.type_str());
+                return Err(ConfigError::Value { key: setting.key, origin, reason });
+            };
+            self.put(setting, &text, origin)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, setting: &Setting, text: &str, origin: Origin) -> Result<(), ConfigError> {
+        (setting.set)(self, text).map_err(|reason| ConfigError::Value { key: setting.key, origin, reason })
+    }
+
+    /// The number of media workers: as set, or one for each core.
+    pub fn worker_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.workers.map_or_else(cores, |workers| usize::try_from(workers).unwrap_or(usize::MAX))
+    }
+}
+
+/// A value of the file as the text that a flag would have.
+fn text_of(value: &toml::Value, many: bool) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(on) => Some(on.to_string()),
+        toml::Value::Array(values) if many => {
+            let texts: Option<Vec<String>> = values.iter().map(|value| text_of(value, false)).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// The documentation of all settings, as `docs/configuration.md` has it.
+pub fn documentation() -> String {
+    let mut text = String::from(
+        "# Configuration\n\n\
+         <!-- Made by `lectern config-doc` from src/config.rs; a test checks that the two agree. -->\n\n\
+         Each setting can stand in a TOML file (`--config FILE` or `LECTERN_CONFIG`), in the environment, or on the command\n\
+         line of `lectern serve`. A flag goes before the environment, that before the file, that before the default. A value that\n\
+         cannot be used ends the program with an error that names the key and where it came from; so does an unknown key\n\
+         in the file. The name of the flag is the key with dashes (`--http-listen`), that of the variable the key in capitals\n\
+         behind `LECTERN_` (`LECTERN_HTTP_LISTEN`). Lists are separated by commas, or given by repeating the flag.\n",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        if setting.section != section {
+            section = setting.section;
+            text.push_str(&format!("\n## {section}\n| key | default | meaning |\n|---|---|---|\n"));
+        }
+        let default =
+            if setting.default.is_empty() { "–".into() } else { format!("`{}`", setting.default) };
+        text.push_str(&format!("| `{}` | {default} | {} |\n", setting.key, setting.help));
+    }
+    text
+}
+
+/// A kind of value that a setting can have.
+trait Value: Sized {
+    const MANY: bool = false;
+    const SWITCH: bool = false;
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! parsed {
+    ($($kind:ty, $name:literal;)*) => { $(impl Value for $kind {
+        fn parse(text: &str) -> Result<Self, String> {
+            text.trim().parse().map_err(|_| format!("`{text}` is not {}", $name))
+        }
+    })* };
+}
+
+parsed! {
+    u16, "a port, 0 to 65535";
+    u64, "a whole number";
+    SocketAddr, "an address with a port, such as 0.0.0.0:8080";
+    IpAddr, "an IP address";
+}
+
+impl Value for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl Value for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
+    }
+}
+
+impl Value for Secret {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Secret::new(text))
+    }
+}
+
+impl Value for bool {
+    const SWITCH: bool = true;
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(format!("`{text}` is neither true nor false")),
+        }
+    }
+}
+
+impl Value for LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("`{text}` is neither text nor json")),
+        }
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+    }
+}
+
+impl<T: Value> Value for Vec<T> {
+    const MANY: bool = true;
+    fn parse(text: &str) -> Result<Self, String> {
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(T::parse).collect()
+    }
+}
+
+fn any<T>(_: &T) -> Result<(), String> {
+    Ok(())
+}
+
+fn within<const MIN: u64, const MAX: u64>(value: &u64) -> Result<(), String> {
+    if (MIN..=MAX).contains(value) { Ok(()) } else { Err(format!("{value} is not between {MIN} and {MAX}")) }
+}
+
+fn some_within<const MIN: u64, const MAX: u64>(value: &Option<u64>) -> Result<(), String> {
+    value.as_ref().map_or(Ok(()), within::<MIN, MAX>)
+}
+
+fn not_wildcard(addresses: &Vec<IpAddr>) -> Result<(), String> {
+    match addresses.iter().find(|address| address.is_unspecified() || address.is_multicast()) {
+        Some(address) => Err(format!("{address} is not an address that clients can send to")),
+        None => Ok(()),
+    }
+}
+
+fn long_secret<const MIN: usize>(secret: &Option<Secret>) -> Result<(), String> {
+    match secret {
+        Some(secret) if secret.expose().len() < MIN => {
+            Err(format!("too short: {} bytes, at least {MIN} are needed", secret.expose().len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn web_address(url: &Option<String>) -> Result<(), String> {
+    match url {
+        Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+            Err(format!("`{url}` does not begin with http:// or https://"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn log_filter(filter: &String) -> Result<(), String> {
+    let parsed: Result<tracing_subscriber::EnvFilter, _> = filter.parse();
+    parsed.map(|_| ()).map_err(|error| format!("`{filter}` is not a log filter: {error}"))
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod tests;
