@@ -98,12 +98,14 @@ impl<K: Copy + Ord> Speakers<K> {
         }
     }
 
-    /// The loudest `count`, with hysteresis; the order is that of rank. Who is silent is ranked too, so that in a small room
-    /// everybody has a place before they speak.
-    pub fn loudest(&mut self, now: Instant, count: usize) -> Vec<K> {
+    /// Everybody but those whom `skip` names, ranked, the loudest first and at most `count`. The first `head` are those who are
+    /// heard: they keep their place against who is a little louder. Who is silent is ranked too, so that in a small room everybody
+    /// has a place before they speak.
+    pub fn loudest(&mut self, now: Instant, count: usize, head: usize, skip: impl Fn(K) -> bool) -> Vec<K> {
         let mut ranked: Vec<(K, f32)> = self
             .voices
             .iter()
+            .filter(|(who, _)| !skip(**who))
             .map(|(who, voice)| {
                 let holds = voice.heard
                     && voice.last_voice.is_some_and(|last| now.saturating_duration_since(last) < HEARD_HOLD);
@@ -115,7 +117,7 @@ impl<K: Copy + Ord> Speakers<K> {
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked.truncate(count);
         for (who, voice) in &mut self.voices {
-            voice.heard = ranked.iter().any(|(ranked, _)| ranked == who);
+            voice.heard = ranked.iter().take(head).any(|(ranked, _)| ranked == who);
         }
         ranked.into_iter().map(|(who, _)| who).collect()
     }
@@ -251,7 +253,7 @@ mod tests {
                 let louder = i8::from(tick % 10 == u64::from(who)) * 3;
                 speakers.heard(now, who, -40 + louder);
             }
-            let mut set = speakers.loudest(now, 3);
+            let mut set = speakers.loudest(now, 8, 3, |_| false)[..3].to_vec();
             set.sort_unstable();
             sets.push(set);
         }
@@ -260,7 +262,23 @@ mod tests {
         for _ in 0..20 {
             speakers.heard(later, 9, -5);
         }
-        assert!(speakers.loudest(later, 3).contains(&9));
+        assert!(speakers.loudest(later, 8, 3, |_| false)[..3].contains(&9));
+    }
+
+    #[test]
+    fn a_fourth_who_begins_to_speak_is_heard() {
+        let start = Instant::now();
+        let mut speakers = Speakers::default();
+        for who in 0..5u8 {
+            speakers.add(start, who);
+        }
+        assert_eq!(speakers.loudest(start, 8, 3, |_| false), [0, 1, 2, 3, 4], "all silent: by name");
+        let later = start + Duration::from_secs(3);
+        for _ in 0..10 {
+            speakers.heard(later, 4, -30);
+        }
+        assert!(speakers.loudest(later, 8, 3, |_| false)[..3].contains(&4));
+        assert!(!speakers.loudest(later, 8, 3, |who| who == 4).contains(&4), "skipped");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::room::{Outbox, Room};
 /// Loudest microphones that the room considers. Nobody has more audio slots than a few; the rest is for those who may not
 /// hear some of them.
 const LOUDEST: usize = 8;
+/// Audio slots that Lectern's client offers beside the one of whoever is always heard: as many voices at once are understood.
+const HEARD: usize = 3;
 
 /// A track that should have a slot, and the size at which it is shown.
 type Wanted = (TrackRef, (u16, u16));
@@ -58,8 +60,11 @@ impl Room {
                         self.speakers.remove(track.member);
                     }
                 }
-                self.find_audible(now);
-                self.assign_audio_to_all(now, out);
+                let was_audible = self.audible.contains(&track);
+                // What left the list, or may be heard by others now, changes slots; a microphone far down the ranks does not.
+                if self.find_audible(now) || was_audible || self.audible.contains(&track) {
+                    self.assign_audio_to_all(now, out);
+                }
             }
         }
     }
@@ -78,15 +83,22 @@ impl Room {
                 shared.push(TrackRef { member: key, source: Source::ScreenAudio });
             }
         }
+        let first = always.len() + shared.len();
         let loudest = self
             .speakers
-            .loudest(now, LOUDEST)
+            .loudest(now, LOUDEST, HEARD, |key| always.iter().any(|track| track.member == key))
             .into_iter()
-            .map(|key| TrackRef { member: key, source: Source::Microphone })
-            .filter(|track| !always.contains(track));
+            .map(|key| TrackRef { member: key, source: Source::Microphone });
         let audible: Vec<TrackRef> = always.iter().copied().chain(shared).chain(loudest).collect();
-        let changed =
-            audible.len() != self.audible.len() || audible.iter().any(|track| !self.audible.contains(track));
+        // Changes of rank behind those who are heard are no reason to look at every member's slots.
+        let head = |list: &[TrackRef]| {
+            let mut head = list[..list.len().min(first + HEARD)].to_vec();
+            head.sort_unstable();
+            head
+        };
+        let changed = audible.len() != self.audible.len()
+            || head(&audible) != head(&self.audible)
+            || audible.iter().any(|track| !self.audible.contains(track));
         self.audible = audible;
         changed
     }
