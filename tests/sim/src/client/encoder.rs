@@ -1,0 +1,307 @@
+//! Encoders without pictures: they decide when which frame is made, how large it is, and what it depends on.
+
+use std::time::{Duration, Instant};
+
+use sfu::codec::Codec;
+use sfu::media::{Mid, Rid, Source};
+use str0m::media::Pt;
+
+use crate::codec::{Frame, Stamp, packetize};
+use crate::rng::Rng;
+
+/// Length of an Opus packet.
+const OPUS_FRAME: Duration = Duration::from_millis(20);
+/// Bytes of an Opus packet: about 32 kbit/s.
+const OPUS_BYTES: usize = 80;
+
+/// What the pictures of a layer are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoShape {
+    /// Width in pixels.
+    pub width: u16,
+    /// Height in pixels.
+    pub height: u16,
+    /// Frames per second.
+    pub fps: u32,
+    /// Size of a keyframe.
+    pub key_bytes: usize,
+    /// Size of any other frame.
+    pub delta_bytes: usize,
+    /// VP8 and VP9: 0 writes no TL0PICIDX for VP8 (one layer, as Chromium without simulcast), 1 writes one, 2 makes every
+    /// second frame one that nothing depends on.
+    pub temporal_layers: u8,
+}
+
+impl VideoShape {
+    /// 320x180 at 25 fps, 120 kbit/s.
+    pub const QUARTER: VideoShape = VideoShape {
+        width: 320,
+        height: 180,
+        fps: 25,
+        key_bytes: 3_000,
+        delta_bytes: 600,
+        temporal_layers: 1,
+    };
+    /// 640x360 at 25 fps, 350 kbit/s.
+    pub const HALF: VideoShape =
+        VideoShape { width: 640, height: 360, key_bytes: 9_000, delta_bytes: 1_700, ..VideoShape::QUARTER };
+    /// 1280x720 at 25 fps, 1.1 Mbit/s.
+    pub const FULL: VideoShape =
+        VideoShape { width: 1280, height: 720, key_bytes: 25_000, delta_bytes: 5_400, ..VideoShape::QUARTER };
+    /// A shared screen: 5 fps, large keyframes, no temporal layers.
+    pub const SCREEN: VideoShape = VideoShape {
+        width: 1920,
+        height: 1080,
+        fps: 5,
+        key_bytes: 80_000,
+        delta_bytes: 4_000,
+        temporal_layers: 0,
+    };
+
+    /// The layers that a client sends of a source if nothing else is said.
+    pub fn usual(source: Source) -> Vec<VideoShape> {
+        match source {
+            Source::Camera => vec![VideoShape::QUARTER, VideoShape::HALF, VideoShape::FULL],
+            _ => vec![VideoShape::SCREEN],
+        }
+    }
+}
+
+/// A packet for the engine.
+pub(super) struct Outgoing {
+    pub(super) mid: Mid,
+    pub(super) rid: Option<Rid>,
+    pub(super) pt: Pt,
+    pub(super) seq: u64,
+    pub(super) rtp_time: u32,
+    pub(super) marker: bool,
+    pub(super) level_dbov: Option<i8>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Where the packets of an encoder go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub(super) mid: Mid,
+    pub(super) rid: Option<Rid>,
+    pub(super) pt: Pt,
+}
+
+/// Numbers that a stream begins with anywhere (RFC 3550, section 5.1), and goes on from.
+#[derive(Debug)]
+struct Numbers {
+    seq: u64,
+    rtp_base: u32,
+    picture_id: u16,
+    tl0: u8,
+}
+
+impl Numbers {
+    fn draw(rng: &mut Rng) -> Self {
+        Numbers {
+            // Below 2^15, so that SRTP's rollover counter starts at the same 0 on both sides (RFC 3711, section 3.3.1).
+            seq: rng.next_u64() & 0x7FFF,
+            rtp_base: rng.next_u64() as u32,
+            picture_id: rng.next_u64() as u16 & 0x7FFF,
+            tl0: rng.next_u64() as u8,
+        }
+    }
+}
+
+/// One layer of one video source.
+#[derive(Debug)]
+pub(super) struct VideoEncoder {
+    line: Line,
+    stamp: Stamp,
+    shape: VideoShape,
+    numbers: Numbers,
+    rng: Rng,
+    started: Instant,
+    next_at: Instant,
+    keyframe_wanted: bool,
+    active: bool,
+    last_key: u32,
+}
+
+impl VideoEncoder {
+    pub(super) fn new(line: Line, stamp: Stamp, shape: VideoShape, mut rng: Rng, now: Instant) -> Self {
+        let numbers = Numbers::draw(&mut rng);
+        VideoEncoder {
+            line,
+            stamp,
+            shape,
+            numbers,
+            rng,
+            started: now,
+            next_at: now,
+            keyframe_wanted: true,
+            active: true,
+            last_key: 0,
+        }
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.stamp.source
+    }
+
+    pub(super) fn layer(&self) -> u8 {
+        self.stamp.layer
+    }
+
+    pub(super) fn line(&self) -> Line {
+        self.line
+    }
+
+    pub(super) fn frames(&self) -> u32 {
+        self.stamp.frame
+    }
+
+    pub(super) fn next_at(&self) -> Instant {
+        if self.active { self.next_at } else { super::far(self.next_at) }
+    }
+
+    pub(super) fn set_active(&mut self, now: Instant, active: bool) {
+        self.keyframe_wanted |= active && !self.active;
+        self.active = active;
+        self.next_at = self.next_at.max(now);
+    }
+
+    pub(super) fn request_keyframe(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// All numbers anew, as another encoder would have them.
+    pub(super) fn restart(&mut self) {
+        self.numbers = Numbers::draw(&mut self.rng);
+        self.stamp.generation += 1;
+        self.stamp.frame = 0;
+        self.keyframe_wanted = true;
+    }
+
+    /// The packets of the frame that is due, if one is.
+    pub(super) fn poll(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        if now < self.next_at() {
+            return;
+        }
+        self.next_at = (self.next_at + Duration::from_secs(1) / self.shape.fps).max(now);
+        let key = std::mem::take(&mut self.keyframe_wanted);
+        let number = self.stamp.frame;
+        if key {
+            self.last_key = number;
+        }
+        // With two temporal layers, odd frames after a keyframe are the upper layer: they refer to the frame before, and
+        // the next base frame refers past them.
+        let phase = if self.shape.temporal_layers == 2 { (number - self.last_key) % 2 } else { 0 };
+        let reference = if self.shape.temporal_layers == 2 && phase == 0 { 2 } else { 1 };
+        self.stamp.depends_on = (!key).then(|| number - reference);
+        self.numbers.picture_id = (self.numbers.picture_id + 1) & 0x7FFF;
+        if phase == 0 {
+            self.numbers.tl0 = self.numbers.tl0.wrapping_add(1);
+        }
+        let usual = if key { self.shape.key_bytes } else { self.shape.delta_bytes };
+        let frame = Frame {
+            stamp: self.stamp,
+            // Sizes vary by a quarter each way.
+            bytes: usual * 3 / 4 + self.rng.below(usual / 2),
+            width: self.shape.width,
+            height: self.shape.height,
+            picture_id: self.numbers.picture_id,
+            tl0_pic_idx: (self.shape.temporal_layers > 0 || self.stamp.codec == Codec::Vp9)
+                .then_some(self.numbers.tl0),
+            temporal_id: phase as u8,
+        };
+        let elapsed = (now - self.started).as_nanos() * 90_000 / 1_000_000_000;
+        let rtp_time = self.numbers.rtp_base.wrapping_add(elapsed as u32);
+        let payloads = packetize(&frame);
+        let last = payloads.len() - 1;
+        for (i, payload) in payloads.into_iter().enumerate() {
+            self.numbers.seq += 1;
+            out.push(Outgoing {
+                mid: self.line.mid,
+                rid: self.line.rid,
+                pt: self.line.pt,
+                seq: self.numbers.seq,
+                rtp_time,
+                marker: i == last,
+                level_dbov: None,
+                payload,
+            });
+        }
+        self.stamp.frame += 1;
+    }
+}
+
+/// One source of sound.
+#[derive(Debug)]
+pub(super) struct AudioEncoder {
+    line: Line,
+    stamp: Stamp,
+    numbers: Numbers,
+    rng: Rng,
+    next_at: Instant,
+    level_dbov: i8,
+}
+
+impl AudioEncoder {
+    pub(super) fn new(line: Line, stamp: Stamp, mut rng: Rng, now: Instant) -> Self {
+        let numbers = Numbers::draw(&mut rng);
+        AudioEncoder { line, stamp, numbers, rng, next_at: now, level_dbov: -40 }
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.stamp.source
+    }
+
+    pub(super) fn line(&self) -> Line {
+        self.line
+    }
+
+    pub(super) fn frames(&self) -> u32 {
+        self.stamp.frame
+    }
+
+    pub(super) fn next_at(&self) -> Instant {
+        self.next_at
+    }
+
+    pub(super) fn set_level(&mut self, level_dbov: i8) {
+        self.level_dbov = level_dbov.min(0);
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.numbers = Numbers::draw(&mut self.rng);
+        self.stamp.generation += 1;
+        self.stamp.frame = 0;
+    }
+
+    pub(super) fn poll(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        if now < self.next_at {
+            return;
+        }
+        self.next_at = (self.next_at + OPUS_FRAME).max(now);
+        self.numbers.seq += 1;
+        let frame = Frame {
+            stamp: self.stamp,
+            bytes: OPUS_BYTES,
+            width: 0,
+            height: 0,
+            picture_id: 0,
+            tl0_pic_idx: None,
+            temporal_id: 0,
+        };
+        let payload = packetize(&frame).remove(0);
+        // A voice wavers; silence does not.
+        let waver = if self.level_dbov > -100 { self.rng.below(5) as i8 - 2 } else { 0 };
+        out.push(Outgoing {
+            mid: self.line.mid,
+            rid: None,
+            pt: self.line.pt,
+            seq: self.numbers.seq,
+            rtp_time: self.numbers.rtp_base.wrapping_add(self.stamp.frame.wrapping_mul(960)),
+            marker: false,
+            level_dbov: Some(self.level_dbov.saturating_add(waver).clamp(-127, 0)),
+            payload,
+        });
+        self.stamp.frame += 1;
+    }
+}

@@ -1,0 +1,383 @@
+//! The client's handling of `str0m::Rtc`; everything here is about one engine's habits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use sfu::codec::Codec;
+use sfu::media::{Kind, Mid, Rid, Source};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::format::Codec as EngineCodec;
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Pt, Simulcast, SimulcastLayer};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
+
+use super::encoder::{AudioEncoder, Line, Outgoing, VideoEncoder, VideoShape};
+use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, far};
+use crate::codec::{Stamp, parse};
+use crate::decoder::{SlotDecoder, SlotPacket};
+use crate::rng::Rng;
+
+fn engine_codec(codec: Codec) -> EngineCodec {
+    match codec {
+        Codec::Opus => EngineCodec::Opus,
+        Codec::Vp8 => EngineCodec::Vp8,
+        Codec::Vp9 => EngineCodec::Vp9,
+        Codec::H264 => EngineCodec::H264,
+        Codec::Av1 => EngineCodec::Av1,
+    }
+}
+
+fn our_codec(codec: EngineCodec) -> Option<Codec> {
+    match codec {
+        EngineCodec::Opus => Some(Codec::Opus),
+        EngineCodec::Vp8 => Some(Codec::Vp8),
+        EngineCodec::Vp9 => Some(Codec::Vp9),
+        EngineCodec::H264 => Some(Codec::H264),
+        EngineCodec::Av1 => Some(Codec::Av1),
+        _ => None,
+    }
+}
+
+pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
+    let mut settings = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, false);
+    for codec in &config.codecs {
+        settings = match codec {
+            Codec::Vp8 => settings.enable_vp8(true),
+            Codec::Vp9 => settings.enable_vp9(true),
+            Codec::H264 => settings.enable_h264(true),
+            Codec::Av1 => settings.enable_av1(true),
+            Codec::Opus => settings,
+        };
+    }
+    if let Some(certificate) = &config.certificate {
+        settings = settings.set_dtls_cert(certificate.clone());
+    }
+    let mut rtc = settings.build(now);
+    rtc.add_local_candidate(host(config.local));
+
+    let mut changes = rtc.sdp_api();
+    let send_mids: Vec<Mid> = config
+        .sends
+        .iter()
+        .map(|line| {
+            let simulcast = (!line.rids.is_empty()).then(|| {
+                let mut simulcast = Simulcast::new();
+                for rid in &line.rids {
+                    simulcast.add_send_layer(SimulcastLayer::new(rid));
+                }
+                simulcast
+            });
+            changes.add_media(media_kind(line.source.kind()), Direction::SendOnly, None, None, simulcast)
+        })
+        .collect();
+    let kinds = std::iter::repeat_n(Kind::Audio, config.audio_slots)
+        .chain(std::iter::repeat_n(Kind::Video, config.video_slots));
+    let slots = kinds
+        .map(|kind| ClientSlot {
+            mid: changes.add_media(media_kind(kind), Direction::RecvOnly, None, None, None),
+            decoder: SlotDecoder::new(kind),
+        })
+        .collect();
+    let (offer, pending) = changes.apply().expect("the offer has at least one m-line");
+
+    Client {
+        config,
+        rtc,
+        pending: Some(pending),
+        offer: offer.to_sdp_string(),
+        send_mids,
+        slots,
+        slot_of_ssrc: BTreeMap::new(),
+        video: Vec::new(),
+        audio: Vec::new(),
+        connected: false,
+        started: now,
+        engine_timeout: now,
+        transmits: VecDeque::new(),
+        events: VecDeque::new(),
+        counters: ClientCounters::default(),
+        last_error: None,
+    }
+}
+
+fn host(address: SocketAddr) -> Candidate {
+    Candidate::host(address, "udp").expect("a client's address is a plain one")
+}
+
+fn media_kind(kind: Kind) -> MediaKind {
+    match kind {
+        Kind::Audio => MediaKind::Audio,
+        Kind::Video => MediaKind::Video,
+    }
+}
+
+pub(super) fn accept(rtc: &mut Rtc, pending: SdpPendingOffer, answer: &str) -> Result<(), String> {
+    let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
+    rtc.sdp_api().accept_answer(pending, answer).map_err(|error| error.to_string())
+}
+
+pub(super) fn feed(
+    client: &mut Client,
+    now: Instant,
+    source: SocketAddr,
+    destination: SocketAddr,
+    contents: &[u8],
+) {
+    let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
+        client.counters.datagrams_refused += 1;
+        return;
+    };
+    let input = Input::Receive(now, receive);
+    if !client.rtc.accepts(&input) {
+        client.counters.datagrams_refused += 1;
+        return;
+    }
+    if let Err(error) = client.rtc.handle_input(input) {
+        client.note_error(&error);
+    }
+}
+
+pub(super) fn drain(client: &mut Client, now: Instant) {
+    loop {
+        match client.rtc.poll_output() {
+            Ok(Output::Timeout(at)) => {
+                client.engine_timeout = at;
+                return;
+            }
+            Ok(Output::Transmit(transmit)) => {
+                client.counters.datagrams_out += 1;
+                client.transmits.push_back(ClientTransmit {
+                    source: transmit.source,
+                    destination: transmit.destination,
+                    contents: transmit.contents.to_vec(),
+                });
+            }
+            Ok(Output::Event(event)) => handle_event(client, now, event),
+            Err(error) => {
+                client.note_error(&error);
+                client.engine_timeout = far(now);
+                return;
+            }
+        }
+    }
+}
+
+fn handle_event(client: &mut Client, now: Instant, event: Event) {
+    match event {
+        Event::Connected => {
+            client.connected = true;
+            client.events.push_back(ClientEvent::Connected);
+        }
+        Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+            client.events.push_back(ClientEvent::Disconnected);
+        }
+        Event::Closed => {
+            client.connected = false;
+            client.events.push_back(ClientEvent::Closed);
+        }
+        Event::KeyframeRequest(request) => {
+            for encoder in &mut client.video {
+                let line = encoder.line();
+                if line.mid == request.mid && line.rid == request.rid {
+                    encoder.request_keyframe();
+                    let (source, layer) = (encoder.source(), encoder.layer());
+                    client.events.push_back(ClientEvent::KeyframeRequest { source, layer });
+                }
+            }
+        }
+        Event::RtpPacket(packet) => handle_rtp(client, now, packet),
+        _ => {}
+    }
+}
+
+fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
+    let ssrc = *packet.header.ssrc;
+    // The direct API arms a full poll on each mutable use, so the m-line of an SSRC is looked up once.
+    let slot = match client.slot_of_ssrc.get(&ssrc) {
+        Some(slot) => *slot,
+        None => {
+            let mid = client.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+            let slot = mid.and_then(|mid| client.slot_index(mid));
+            client.slot_of_ssrc.insert(ssrc, slot);
+            slot
+        }
+    };
+    let Some(slot) = slot else {
+        client.counters.rtp_astray += 1;
+        return;
+    };
+    client.counters.rtp_in += 1;
+    let pt = packet.header.payload_type;
+    let params = client.rtc.codec_config().find(|params| params.pt() == pt);
+    let codec = params.and_then(|params| our_codec(params.spec().codec));
+    if client.config.trace_packets
+        && let Some(parsed) = codec.and_then(|codec| parse(codec, &packet.payload).ok())
+    {
+        client.events.push_back(ClientEvent::Packet { slot, stamp: parsed.stamp });
+    }
+    let decoder = &mut client.slots[slot].decoder;
+    decoder.handle_packet(
+        now,
+        SlotPacket {
+            ssrc,
+            seq: *packet.seq_no,
+            rtp_time: packet.header.timestamp,
+            marker: packet.header.marker,
+            codec,
+            payload: packet.payload,
+        },
+    );
+    client.events.extend(decoder.poll_decoded().map(|frame| ClientEvent::Frame { slot, frame }));
+}
+
+/// Sends the frames that are due.
+pub(super) fn send_due(client: &mut Client, now: Instant) {
+    let mut due = Vec::new();
+    for encoder in &mut client.video {
+        encoder.poll(now, &mut due);
+    }
+    for encoder in &mut client.audio {
+        encoder.poll(now, &mut due);
+    }
+    for packet in due {
+        write(client, now, packet);
+    }
+}
+
+fn write(client: &mut Client, now: Instant, packet: Outgoing) {
+    let mut direct = client.rtc.direct_api();
+    let Some(stream) = direct.stream_tx_by_mid(packet.mid, packet.rid) else {
+        // The server's answer did not take this m-line or layer.
+        return;
+    };
+    client.counters.rtp_out += 1;
+    let extensions = ExtensionValues {
+        audio_level: packet.level_dbov,
+        voice_activity: packet.level_dbov.map(|level| level > -60),
+        ..ExtensionValues::default()
+    };
+    stream.write_rtp(
+        RtpWrite::new(packet.pt, packet.seq.into(), packet.rtp_time, now, packet.payload)
+            .marker(packet.marker)
+            .ext_vals(extensions)
+            .nackable(packet.level_dbov.is_none()),
+    );
+    // One mutation, one drain: the engine's contract.
+    client.run(now);
+}
+
+pub(super) fn start_encoders(
+    client: &mut Client,
+    now: Instant,
+    source: Source,
+    codec: Codec,
+    shapes: &[VideoShape],
+) {
+    let index = client
+        .config
+        .sends
+        .iter()
+        .position(|line| line.source == source)
+        .unwrap_or_else(|| panic!("no m-line for {source:?}"));
+    let mid = client.send_mids[index];
+    let pt = payload_type(client, mid, codec).unwrap_or_else(|| panic!("{codec:?} was not negotiated"));
+    // The encoders' numbers follow from who they are, so that a run repeats, and differ between two publications.
+    let lifetime = client.started.elapsed_until(now);
+    let mut rng = Rng::new(u64::from(client.config.identity) << 8 | source.index() as u64).fork(lifetime);
+    let stamp = |layer: u8| Stamp {
+        publisher: client.config.identity,
+        source,
+        layer,
+        codec,
+        // A new publication is a new encoder; 16 bits of the time in 100 ms tell it from the one before.
+        generation: (lifetime / 100) as u16,
+        frame: 0,
+        depends_on: None,
+        part: 0,
+        parts: 1,
+    };
+    match source.kind() {
+        Kind::Audio => {
+            let line = Line { mid, rid: None, pt };
+            client.audio.push(AudioEncoder::new(line, stamp(0), rng, now));
+        }
+        Kind::Video => {
+            let rids: Vec<Option<Rid>> = match &client.config.sends[index].rids[..] {
+                [] => vec![None],
+                rids => rids.iter().map(|rid| Some(Rid::from(*rid))).collect(),
+            };
+            // Without simulcast a camera sends its largest picture.
+            let shapes =
+                if rids.len() < shapes.len() { &shapes[shapes.len() - rids.len()..] } else { shapes };
+            for (layer, (rid, shape)) in rids.into_iter().zip(shapes).enumerate() {
+                let layer = layer as u8;
+                let line = Line { mid, rid, pt };
+                let encoder = VideoEncoder::new(line, stamp(layer), *shape, rng.fork(u64::from(layer)), now);
+                client.video.push(encoder);
+            }
+        }
+    }
+}
+
+/// The payload type under which both sides know the codec; for H.264 one that allows FU-A.
+fn payload_type(client: &Client, mid: Mid, codec: Codec) -> Option<Pt> {
+    let media = client.rtc.media(mid)?;
+    let fits = |params: &&str0m::format::PayloadParams| {
+        params.spec().codec == engine_codec(codec)
+            && media.remote_pts().contains(&params.pt())
+            && (codec != Codec::H264 || params.spec().format.packetization_mode == Some(1))
+    };
+    client.rtc.codec_config().params().iter().find(fits).map(|params| params.pt())
+}
+
+pub(super) fn restart_source(client: &mut Client, _now: Instant, source: Source) {
+    let mut lines = Vec::new();
+    for encoder in client.video.iter_mut().filter(|e| e.source() == source) {
+        encoder.restart();
+        lines.push(encoder.line());
+    }
+    for encoder in client.audio.iter_mut().filter(|e| e.source() == source) {
+        encoder.restart();
+        lines.push(encoder.line());
+    }
+    for line in lines {
+        let mut direct = client.rtc.direct_api();
+        let (ssrc, rtx) = (direct.new_ssrc(), direct.new_ssrc());
+        let has_rtx =
+            direct.stream_tx_by_mid(line.mid, line.rid).is_some_and(|stream| stream.rtx().is_some());
+        direct.reset_stream_tx(line.mid, line.rid, ssrc, has_rtx.then_some(rtx));
+    }
+}
+
+pub(super) fn request_keyframe(rtc: &mut Rtc, mid: Mid, kind: KeyframeRequestKind) -> bool {
+    let mut direct = rtc.direct_api();
+    let stream = direct.stream_rx_by_mid(mid, None);
+    stream.map(|stream| stream.request_keyframe(kind)).is_some()
+}
+
+pub(super) fn restart_ice(client: &mut Client, local: Option<SocketAddr>) {
+    if let Some(local) = local {
+        let old = host(client.config.local);
+        client.rtc.direct_api().invalidate_candidate(&old);
+        client.rtc.add_local_candidate(host(local));
+        client.config.local = local;
+    }
+    let mut changes = client.rtc.sdp_api();
+    changes.ice_restart(true);
+    let (offer, pending) = changes.apply().expect("an ICE restart needs an offer");
+    client.offer = offer.to_sdp_string();
+    client.pending = Some(pending);
+}
+
+/// Milliseconds between two instants, as a number for seeds.
+trait ElapsedUntil {
+    fn elapsed_until(self, later: Instant) -> u64;
+}
+
+impl ElapsedUntil for Instant {
+    fn elapsed_until(self, later: Instant) -> u64 {
+        u64::try_from(later.saturating_duration_since(self).as_millis()).unwrap_or(u64::MAX)
+    }
+}

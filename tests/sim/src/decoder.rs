@@ -1,0 +1,405 @@
+//! The decoder's view of one slot: what a browser's jitter buffer, depacketizer and decoder would make of its packets.
+//!
+//! It puts packets in order, waits for repairs, builds frames, and holds each against the rules of [`Violation`]. What the
+//! network broke is not a violation: it is counted, and asked for again with a keyframe request, as a browser does.
+
+mod audio;
+mod video;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sfu::codec::Codec;
+use sfu::media::Kind;
+
+use crate::codec::{Parsed, PayloadError, Stamp, parse};
+
+/// How long a missing video packet is waited for. Chromium gives up a NACK after ten tries.
+const VIDEO_WAIT: Duration = Duration::from_millis(1000);
+/// With a whole keyframe waiting behind the gap, a decoder need not wait as long.
+const VIDEO_WAIT_KEYFRAME: Duration = Duration::from_millis(300);
+/// How long a missing audio packet is waited for before it is concealed: a usual playout delay.
+const AUDIO_WAIT: Duration = Duration::from_millis(60);
+/// Between two keyframe requests while none came.
+const KEYFRAME_RETRY: Duration = Duration::from_millis(300);
+/// How far timestamps may be off the clock of arrivals before lips, or the jitter buffer, lose them.
+const TIMESTAMP_SLACK: Duration = Duration::from_millis(1500);
+
+/// One RTP packet of a slot, as it came out of SRTP (repairs already unwrapped).
+#[derive(Debug, Clone)]
+pub struct SlotPacket {
+    /// SSRC of the stream.
+    pub ssrc: u32,
+    /// Sequence number, extended over rollovers.
+    pub seq: u64,
+    /// RTP timestamp.
+    pub rtp_time: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Codec of its payload type, if that was negotiated.
+    pub codec: Option<Codec>,
+    /// Payload; empty for padding.
+    pub payload: std::sync::Arc<[u8]>,
+}
+
+/// A rule that forwarding broke. None may ever happen, on any network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// The slot changed its SSRC.
+    SsrcChanged {
+        /// Before.
+        from: u32,
+        /// After.
+        to: u32,
+    },
+    /// A payload type that was not negotiated.
+    UnknownPayloadType,
+    /// A payload that its format does not allow, or that is not whole.
+    Payload(PayloadError),
+    /// The RTP timestamp went back, or did not move between two frames.
+    TimestampBack {
+        /// Of the packet before.
+        from: u32,
+        /// Of this one.
+        to: u32,
+    },
+    /// The RTP timestamp left the line of wall-clock time.
+    TimestampOffClock {
+        /// By how much, in milliseconds.
+        off_ms: i64,
+    },
+    /// A packet of another frame, or none, where the next packet of a frame should be.
+    BrokenFrame {
+        /// What was expected to go on.
+        expected: Option<Stamp>,
+        /// What came.
+        found: Stamp,
+    },
+    /// The marker bit is not on the last packet of a frame, or is on another.
+    Marker(Stamp),
+    /// A source was switched to without a keyframe.
+    SwitchWithoutKeyframe(Stamp),
+    /// A frame whose reference was never sent, though nothing was lost.
+    MissingReference(Stamp),
+    /// A frame that was there before, or an older one.
+    FrameBack {
+        /// Number of the last frame.
+        last: u32,
+        /// The frame that came.
+        found: Stamp,
+    },
+    /// VP8 or VP9 picture ids are not continuous.
+    PictureId {
+        /// Before.
+        from: u16,
+        /// After.
+        to: u16,
+        /// Of which codec.
+        codec: Codec,
+    },
+    /// VP8 or VP9 TL0PICIDX does not count the base layer.
+    Tl0PicIdx {
+        /// Before.
+        from: u8,
+        /// After.
+        to: u8,
+        /// Of which codec.
+        codec: Codec,
+    },
+}
+
+/// A frame that was decoded, or a packet of sound that was played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodedFrame {
+    /// When.
+    pub at: Instant,
+    /// Whose; the stamp of its last packet.
+    pub stamp: Stamp,
+    /// RTP timestamp.
+    pub rtp_time: u32,
+    /// Size of the picture, if the frame says it.
+    pub size: Option<(u16, u16)>,
+}
+
+/// A gap between frames that a viewer sees (HARDENING.md, "Networks to survive").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freeze {
+    /// The frame before the gap.
+    pub from: Instant,
+    /// The gap.
+    pub length: Duration,
+}
+
+/// What a slot has seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SlotCounters {
+    /// Packets, padding included.
+    pub packets: u64,
+    /// Padding.
+    pub padding: u64,
+    /// Frames decoded (packets of sound played).
+    pub frames: u64,
+    /// Keyframes among them.
+    pub keyframes: u64,
+    /// Times that another stream was switched to (the first is one).
+    pub switches: u64,
+    /// Gaps that a late or repaired packet closed.
+    pub gaps_closed: u64,
+    /// Packets that were given up.
+    pub packets_lost: u64,
+    /// Packets that came after they were given up, or twice.
+    pub packets_late: u64,
+    /// Frames that could not be decoded because something before was lost.
+    pub frames_dropped: u64,
+    /// Frame numbers that the publisher made and that did not come, within one stream.
+    pub frames_skipped: u64,
+    /// Keyframe requests that the decoder wanted.
+    pub keyframe_requests: u64,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct SlotDecoder {
+    kind: Kind,
+    ssrc: Option<u32>,
+    buffer: BTreeMap<u64, (Instant, SlotPacket)>,
+    next_seq: Option<u64>,
+    gap_since: Option<Instant>,
+    last_rtp: Option<(u32, Instant)>,
+    video: video::Assembly,
+    audio: audio::Playout,
+    wants_keyframe: bool,
+    last_request: Option<Instant>,
+    request_due: bool,
+    decoded: Vec<DecodedFrame>,
+    violations: Vec<Violation>,
+    freezes: Vec<Freeze>,
+    counters: SlotCounters,
+}
+
+impl SlotDecoder {
+    /// A slot that has seen nothing.
+    pub fn new(kind: Kind) -> Self {
+        SlotDecoder {
+            kind,
+            ssrc: None,
+            buffer: BTreeMap::new(),
+            next_seq: None,
+            gap_since: None,
+            last_rtp: None,
+            video: video::Assembly::default(),
+            audio: audio::Playout::default(),
+            wants_keyframe: false,
+            last_request: None,
+            request_due: false,
+            decoded: Vec::new(),
+            violations: Vec::new(),
+            freezes: Vec::new(),
+            counters: SlotCounters::default(),
+        }
+    }
+
+    /// Sound or picture.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Takes a packet.
+    pub fn handle_packet(&mut self, now: Instant, packet: SlotPacket) {
+        self.counters.packets += 1;
+        match self.ssrc {
+            Some(from) if from != packet.ssrc => {
+                self.violations.push(Violation::SsrcChanged { from, to: packet.ssrc });
+                self.buffer.clear();
+                self.next_seq = None;
+            }
+            _ => {}
+        }
+        self.ssrc = Some(packet.ssrc);
+        if self.next_seq.is_none() && !packet.payload.is_empty() {
+            // Not the packet that primes a slot: whether something came before it cannot be known.
+            self.video.lost();
+        }
+        let next = *self.next_seq.get_or_insert(packet.seq);
+        if packet.seq < next || self.buffer.contains_key(&packet.seq) {
+            self.counters.packets_late += 1;
+            return;
+        }
+        if packet.seq == next && self.gap_since.take().is_some() {
+            self.counters.gaps_closed += 1;
+        }
+        self.buffer.insert(packet.seq, (now, packet));
+        self.advance(now);
+    }
+
+    /// Lets time pass: gives up packets that did not come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if self.wants_keyframe && self.last_request.is_none_or(|at| now >= at + KEYFRAME_RETRY) {
+            self.last_request = Some(now);
+            self.request_due = true;
+            self.counters.keyframe_requests += 1;
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let gap = self.gap_since.map(|since| since + self.patience());
+        let request = self.wants_keyframe.then(|| self.last_request.map(|at| at + KEYFRAME_RETRY)).flatten();
+        gap.into_iter().chain(request).min()
+    }
+
+    /// Whether a keyframe should be asked for now; answers yes once per request.
+    pub fn poll_keyframe_request(&mut self) -> bool {
+        std::mem::take(&mut self.request_due)
+    }
+
+    /// Frames decoded since the last call.
+    pub fn poll_decoded(&mut self) -> std::vec::Drain<'_, DecodedFrame> {
+        self.decoded.drain(..)
+    }
+
+    /// The rules that were broken.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Freezes so far. A gap that is still open is not in it, see [`Self::since_last_frame`].
+    pub fn freezes(&self) -> &[Freeze] {
+        &self.freezes
+    }
+
+    /// What it has seen.
+    pub fn counters(&self) -> SlotCounters {
+        self.counters
+    }
+
+    /// How long ago the last frame was decoded.
+    pub fn since_last_frame(&self, now: Instant) -> Option<Duration> {
+        let last = match self.kind {
+            Kind::Audio => self.audio.last_at(),
+            Kind::Video => self.video.last_at(),
+        };
+        last.map(|at| now.saturating_duration_since(at))
+    }
+
+    /// Whether it waits for a keyframe.
+    pub fn waits_for_keyframe(&self) -> bool {
+        self.wants_keyframe
+    }
+
+    /// Takes whatever is in order, and gives up what is waited for too long.
+    fn advance(&mut self, now: Instant) {
+        loop {
+            let Some(next) = self.next_seq else { return };
+            if let Some((arrived, packet)) = self.buffer.remove(&next) {
+                self.next_seq = Some(next + 1);
+                self.gap_since = None;
+                self.take(arrived, now, packet);
+                continue;
+            }
+            let Some(&first) = self.buffer.keys().next() else {
+                self.gap_since = None;
+                return;
+            };
+            let since = *self.gap_since.get_or_insert(now);
+            if now < since + self.patience() {
+                return;
+            }
+            self.counters.packets_lost += first - next;
+            self.next_seq = Some(first);
+            self.gap_since = None;
+            match self.kind {
+                Kind::Audio => self.audio.lost(),
+                Kind::Video => self.video.lost(),
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.kind {
+            Kind::Audio => AUDIO_WAIT,
+            Kind::Video if self.keyframe_waits() => VIDEO_WAIT_KEYFRAME,
+            Kind::Video => VIDEO_WAIT,
+        }
+    }
+
+    /// Whether a whole keyframe is in the buffer.
+    fn keyframe_waits(&self) -> bool {
+        let mut next_part = None;
+        self.buffer.iter().any(|(seq, (_, packet))| {
+            let Some(parsed) = packet.codec.and_then(|codec| parse(codec, &packet.payload).ok()) else {
+                return false;
+            };
+            let stamp = parsed.stamp;
+            let follows = stamp.part == 0 || next_part == Some((*seq, stamp.part));
+            next_part = (stamp.is_keyframe() && follows).then_some((seq + 1, stamp.part + 1));
+            next_part.is_some() && stamp.part + 1 == stamp.parts
+        })
+    }
+
+    fn take(&mut self, arrived: Instant, now: Instant, packet: SlotPacket) {
+        let padding = packet.payload.is_empty();
+        self.check_time(arrived, &packet);
+        if padding {
+            self.counters.padding += 1;
+            return;
+        }
+        let Some(codec) = packet.codec else {
+            return self.violations.push(Violation::UnknownPayloadType);
+        };
+        let parsed: Parsed = match parse(codec, &packet.payload) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.violations.push(Violation::Payload(error)),
+        };
+        let mut view = View {
+            decoded: &mut self.decoded,
+            violations: &mut self.violations,
+            freezes: &mut self.freezes,
+            counters: &mut self.counters,
+        };
+        match self.kind {
+            Kind::Audio => self.audio.handle(now, &packet, &parsed, &mut view),
+            Kind::Video => {
+                let wants = self.video.handle(now, &packet, &parsed, &mut view);
+                if wants && !self.wants_keyframe {
+                    // Asked for at once, unless one was asked for just now.
+                    self.wants_keyframe = true;
+                    self.handle_timeout(now);
+                }
+                self.wants_keyframe = wants;
+            }
+        }
+    }
+
+    /// Timestamps in order, and on the line of the wall clock.
+    fn check_time(&mut self, arrived: Instant, packet: &SlotPacket) {
+        let rate = match self.kind {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        };
+        if let Some((last, last_at)) = self.last_rtp {
+            let step = packet.rtp_time.wrapping_sub(last).cast_signed();
+            if step < 0 {
+                self.violations.push(Violation::TimestampBack { from: last, to: packet.rtp_time });
+            }
+            let elapsed = arrived.saturating_duration_since(last_at).as_millis();
+            let off = i64::from(step) * 1000 / rate - i64::try_from(elapsed).unwrap_or(i64::MAX);
+            if off.unsigned_abs() > TIMESTAMP_SLACK.as_millis() as u64 {
+                self.violations.push(Violation::TimestampOffClock { off_ms: off });
+            }
+        }
+        self.last_rtp = Some((packet.rtp_time, arrived));
+    }
+}
+
+/// Where the parts of a decoder report to.
+struct View<'a> {
+    decoded: &'a mut Vec<DecodedFrame>,
+    violations: &'a mut Vec<Violation>,
+    freezes: &'a mut Vec<Freeze>,
+    counters: &'a mut SlotCounters,
+}
+
+#[cfg(test)]
+mod tests;
