@@ -1,6 +1,6 @@
 //! A node: all rooms and peers that one thread carries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use crate::room::{Outbox, Room, unknown_peer};
 
 /// Longest sleep of a node without anything to do.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// A handshake younger than this is not given up for another: on a slow network it may still be going well.
+const HANDSHAKE_CHANCE: Duration = Duration::from_secs(2);
 
 /// Settings of a [`Node`].
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Node {
     /// The room of each peer.
     homes: BTreeMap<PeerId, RoomId>,
     demux: Demux,
+    /// Peers in the order in which they came, as far back as the oldest whose handshake is not done.
+    handshakes: VecDeque<(Instant, PeerId)>,
     /// When rooms want to be woken; an entry may be too early, never too late.
     deadlines: BTreeSet<(Instant, RoomId)>,
     /// The entry of each room in `deadlines`.
@@ -50,6 +55,7 @@ impl Node {
             rooms: BTreeMap::new(),
             homes: BTreeMap::new(),
             demux: Demux::default(),
+            handshakes: VecDeque::new(),
             deadlines: BTreeSet::new(),
             scheduled: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -214,7 +220,7 @@ impl Node {
     fn add_peer(&mut self, now: Instant, add: AddPeer) {
         let (id, peer) = (add.room, add.peer);
         let refused = |error| Output::Event(Event::Refused { room: id, peer, error });
-        if self.out.counters.half_open >= HALF_OPEN_PEERS as u64 {
+        if self.out.counters.half_open >= HALF_OPEN_PEERS as u64 && !self.give_up_oldest_handshake(now) {
             self.out.counters.joins_refused += 1;
             self.out.outputs.push_back(refused(OfferError::Busy));
             return;
@@ -227,8 +233,36 @@ impl Node {
         if let Some(ufrag) = room.add(now, &self.shared, add, &mut self.out) {
             self.homes.insert(peer, id);
             self.demux.add_ufrag((id, peer), ufrag);
+            self.drop_done_handshakes();
+            self.handshakes.push_back((now, peer));
         }
         self.touched.insert(id);
+    }
+
+    fn is_half_open(&self, peer: PeerId) -> bool {
+        let room = self.homes.get(&peer).and_then(|room| self.rooms.get(room));
+        room.is_some_and(|room| room.is_half_open(peer))
+    }
+
+    fn drop_done_handshakes(&mut self) {
+        while self.handshakes.front().is_some_and(|(_, peer)| !self.is_half_open(*peer)) {
+            self.handshakes.pop_front();
+        }
+    }
+
+    /// Makes room for a new peer, so that many who never finish do not keep out one who would. Whether there is room now.
+    fn give_up_oldest_handshake(&mut self, now: Instant) -> bool {
+        self.drop_done_handshakes();
+        let oldest = self.handshakes.front().copied();
+        let Some((_, peer)) =
+            oldest.filter(|(added, _)| now.saturating_duration_since(*added) >= HANDSHAKE_CHANCE)
+        else {
+            return false;
+        };
+        self.handshakes.pop_front();
+        self.out.counters.handshakes_expired += 1;
+        self.in_room_of(peer, |room, out| room.give_up(now, peer, out));
+        true
     }
 
     fn restart_peer(&mut self, peer: PeerId, offer: &str) {

@@ -645,7 +645,6 @@ impl Room {
 
     /// Ends peers whose handshake took too long.
     fn expire_handshakes(&mut self, now: Instant, out: &mut Outbox) {
-        let room = self.id;
         let expired: Vec<PeerId> = self
             .members
             .iter()
@@ -657,9 +656,19 @@ impl Room {
             .collect();
         for id in expired {
             out.counters.handshakes_expired += 1;
-            self.remove(now, id, out);
-            out.outputs.push_back(Output::Event(Event::Disconnected { room, peer: id }));
+            self.give_up(now, id, out);
         }
+    }
+
+    /// Whether a peer's handshake is not done.
+    pub fn is_half_open(&self, id: PeerId) -> bool {
+        self.by_id.get(&id).and_then(|key| self.member(*key)).is_some_and(|member| !member.was_connected)
+    }
+
+    /// Ends a peer that has not been asked to go.
+    pub fn give_up(&mut self, now: Instant, id: PeerId, out: &mut Outbox) {
+        self.remove(now, id, out);
+        out.outputs.push_back(Output::Event(Event::Disconnected { room: self.id, peer: id }));
     }
 }
 
