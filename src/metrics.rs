@@ -18,8 +18,10 @@ use sfu::counters::Counters;
 
 /// Upper bounds of the forwarding-latency buckets, in microseconds. A forward takes tens of microseconds on an idle
 /// core; 20 ms is one audio packet, and beyond 100 ms a receiver's jitter buffer hears it.
-pub const FORWARD_LATENCY_BOUNDS_US: [u64; 12] =
-    [25, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000];
+pub const FORWARD_LATENCY_BOUNDS_US: [u64; 18] = [
+    25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 5_000, 10_000, 20_000, 50_000,
+    100_000,
+];
 
 /// A histogram of durations that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -69,6 +71,22 @@ macro_rules! worker_stats {
             pub send_errors: AtomicU64,
             /// Events that the lesson side did not take in time.
             pub events_dropped: AtomicU64,
+            /// Events that had to wait for the lesson side, and were then taken or dropped.
+            pub events_delayed: AtomicU64,
+            /// System calls that received something.
+            pub receive_calls: AtomicU64,
+            /// System calls that sent.
+            pub send_calls: AtomicU64,
+            /// Failed attempts to receive.
+            pub receive_errors: AtomicU64,
+            /// Datagrams that the system dropped because the worker did not read them in time.
+            pub receive_overflows: AtomicU64,
+            /// Datagrams that were larger than any that WebRTC sends.
+            pub oversize: AtomicU64,
+            /// Datagrams to an address family that has no candidate.
+            pub unroutable: AtomicU64,
+            /// Packets that the recorder did not take.
+            pub records_dropped: AtomicU64,
             /// From receiving a packet to handing its copies to the system.
             pub forward_latency: LatencyHistogram,
         }
@@ -128,6 +146,42 @@ worker_stats! {
         half_open => "lectern_peers_half_open", "Media connections whose handshake is not done.";
     }
 }
+
+/// Where a count is in [`WorkerStats`].
+type Place = fn(&WorkerStats) -> &AtomicU64;
+
+/// Name, help and place of each count of the worker's loop.
+const LOOP_COUNTERS: &[(&str, &str, Place)] = &[
+    ("lectern_worker_turns_total", "Turns of the worker's loop.", |stats| &stats.turns),
+    ("lectern_send_errors_total", "Datagrams that the system did not take.", |stats| &stats.send_errors),
+    ("lectern_send_calls_total", "System calls that sent datagrams.", |stats| &stats.send_calls),
+    ("lectern_receive_calls_total", "System calls that received datagrams.", |stats| &stats.receive_calls),
+    ("lectern_receive_errors_total", "Failed attempts to receive.", |stats| &stats.receive_errors),
+    (
+        "lectern_receive_overflows_total",
+        "Datagrams that the system dropped because the worker did not read them in time.",
+        |stats| &stats.receive_overflows,
+    ),
+    ("lectern_datagrams_oversize_total", "Datagrams above 2048 bytes, dropped.", |stats| &stats.oversize),
+    (
+        "lectern_datagrams_unroutable_total",
+        "Datagrams to an address family without a candidate, dropped.",
+        |stats| &stats.unroutable,
+    ),
+    (
+        "lectern_media_events_delayed_total",
+        "Events of media that had to wait for the lesson side.",
+        |stats| &stats.events_delayed,
+    ),
+    (
+        "lectern_media_events_dropped_total",
+        "Events of media that the lesson side did not take in time.",
+        |stats| &stats.events_dropped,
+    ),
+    ("lectern_record_packets_dropped_total", "Packets that the recorder did not take.", |stats| {
+        &stats.records_dropped
+    }),
+];
 
 /// The shell's own counts, and the registry that prints all.
 #[derive(Debug)]
@@ -294,7 +348,7 @@ impl Collector for Workers {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = Vec::with_capacity(COUNTERS.len() + GAUGES.len() + 5);
+        let mut families = Vec::with_capacity(COUNTERS.len() + GAUGES.len() + LOOP_COUNTERS.len() + 2);
         for (name, help, value) in COUNTERS {
             families.push(self.counter(name, help, |stats| as_f64(value(&stats.load()))));
         }
@@ -308,19 +362,9 @@ impl Collector for Workers {
         families.push(self.counter(&self.description.fq_name, &self.description.help, |stats| {
             Duration::from_nanos(stats.busy_ns.load(Relaxed)).as_secs_f64()
         }));
-        families.push(self.counter("lectern_worker_turns_total", "Turns of the worker's loop.", |stats| {
-            as_f64(stats.turns.load(Relaxed))
-        }));
-        families.push(self.counter(
-            "lectern_send_errors_total",
-            "Datagrams that the system did not take.",
-            |stats| as_f64(stats.send_errors.load(Relaxed)),
-        ));
-        families.push(self.counter(
-            "lectern_media_events_dropped_total",
-            "Events of media that the lesson side did not take in time.",
-            |stats| as_f64(stats.events_dropped.load(Relaxed)),
-        ));
+        for (name, help, value) in LOOP_COUNTERS {
+            families.push(self.counter(name, help, |stats| as_f64(value(stats).load(Relaxed))));
+        }
         families.push(self.family(
             "lectern_forward_latency_seconds",
             "From receiving a packet to handing its copies to the system.",
