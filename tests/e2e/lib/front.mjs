@@ -49,7 +49,7 @@ export class Front {
     const path = new URL(incoming.url, 'http://front').pathname;
     const prefix = Object.keys(folders).find((start) => path.startsWith(start));
     if (prefix) {
-      const file = normalize(path.slice(prefix.length));
+      const file = normalize(path.slice(prefix.length) || 'index.html');
       try {
         if (file.startsWith('..')) throw new Error('outside');
         const body = readFileSync(join(folders[prefix], file));
