@@ -22,11 +22,10 @@ export class SlotMap {
 
   /** Takes the list of all slots, and gives those that carry something else than before. */
   reset(slots: readonly Slot[]): Slot[] {
-    const gone = this.all.filter(
-      (slot) => slot.participant !== undefined && !slots.some(({ mid }) => mid === slot.mid),
-    );
+    const gone = this.all.filter(({ mid }) => !slots.some((slot) => slot.mid === mid));
     for (const { mid } of gone) this.#slots.delete(mid);
-    return [...gone.map(({ mid, kind }) => slotOf(mid, kind)), ...this.update(slots)];
+    const emptied = gone.filter(({ participant }) => participant !== undefined);
+    return [...emptied.map(({ mid, kind }) => slotOf(mid, kind)), ...this.update(slots)];
   }
 
   /** Takes changed slots, and gives those that really changed. */
