@@ -108,6 +108,11 @@ impl Numbers {
     }
 }
 
+/// The tick after the one that was due; an encoder that was late (it waited for the connection) does not catch up.
+fn next_tick(due: Instant, now: Instant, interval: Duration) -> Instant {
+    if due + interval > now { due + interval } else { now + interval }
+}
+
 /// One layer of one video source.
 #[derive(Debug)]
 pub(super) struct VideoEncoder {
@@ -183,7 +188,7 @@ impl VideoEncoder {
         if now < self.next_at() {
             return;
         }
-        self.next_at = (self.next_at + Duration::from_secs(1) / self.shape.fps).max(now);
+        self.next_at = next_tick(self.next_at, now, Duration::from_secs(1) / self.shape.fps);
         let key = std::mem::take(&mut self.keyframe_wanted);
         let number = self.stamp.frame;
         if key {
@@ -278,7 +283,7 @@ impl AudioEncoder {
         if now < self.next_at {
             return;
         }
-        self.next_at = (self.next_at + OPUS_FRAME).max(now);
+        self.next_at = next_tick(self.next_at, now, OPUS_FRAME);
         self.numbers.seq += 1;
         let frame = Frame {
             stamp: self.stamp,
