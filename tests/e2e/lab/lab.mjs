@@ -50,7 +50,7 @@ class Person {
     for (const [participant, { present, tracks }] of Object.entries(state.participants)) {
       if (!present || participant === identity) continue;
       for (const source of ['screen', 'camera']) {
-        if (tracks[source] && !tracks[source].muted) pictures.push({ participant, source, ...this.size() });
+        if (this.options.watch !== false && tracks[source] && !tracks[source].muted) pictures.push({ participant, source, ...this.size() });
       }
     }
     const wanted = JSON.stringify(pictures);
