@@ -1,5 +1,6 @@
 //! The lesson machine of Lectern: rooms, people, roles and the lesson log, without a clock, socket, file or thread.
 
+pub mod classroom;
 pub mod io;
 pub mod lesson;
 pub mod message;

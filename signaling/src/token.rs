@@ -160,20 +160,24 @@ pub fn verify(secret: &[u8], token: &str, now: Timestamp) -> Result<VerifiedToke
 
 /// The limits of each claim.
 fn check(claims: &Claims) -> Result<(), TokenError> {
-    let plain = |text: &str, bytes_max: usize| text.len() <= bytes_max && !text.chars().any(char::is_control);
     if !is_room_name(&claims.room) {
         return Err(TokenError::Claim("room"));
     }
-    if claims.identity.is_empty() || !plain(&claims.identity, IDENTITY_BYTES_MAX) {
+    if claims.identity.is_empty() || !is_plain(&claims.identity, IDENTITY_BYTES_MAX) {
         return Err(TokenError::Claim("identity"));
     }
-    if !plain(&claims.name, NAME_BYTES_MAX) {
+    if !is_plain(&claims.name, NAME_BYTES_MAX) {
         return Err(TokenError::Claim("name"));
     }
-    if claims.title.as_ref().is_some_and(|title| !plain(title, TITLE_BYTES_MAX)) {
+    if claims.title.as_ref().is_some_and(|title| !is_plain(title, TITLE_BYTES_MAX)) {
         return Err(TokenError::Claim("title"));
     }
     Ok(())
+}
+
+/// Whether a text is short enough and on one line.
+pub(crate) fn is_plain(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && !text.chars().any(char::is_control)
 }
 
 /// Whether this may be the name of a room: 1 to 64 of `A-Za-z0-9_-`.
