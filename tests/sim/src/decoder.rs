@@ -151,6 +151,8 @@ pub struct SlotCounters {
     pub packets_late: u64,
     /// Frames that could not be decoded because something before was lost.
     pub frames_dropped: u64,
+    /// Frames whose rest did not come because a keyframe of another stream took their place.
+    pub frames_cut: u64,
     /// Frame numbers that the publisher made and that did not come, within one stream.
     pub frames_skipped: u64,
     /// Keyframe requests that the decoder wanted.

@@ -155,6 +155,15 @@ impl Link {
         [Some(arrival), duplicated.then_some(arrival)]
     }
 
+    /// Takes a datagram that this link spares: it is delayed, and nothing else. The draws are made as for any other.
+    pub fn handle_spared(&mut self, now: Instant, len: usize) -> [Option<Instant>; 2] {
+        let counters = self.counters;
+        self.handle(now, len);
+        self.counters =
+            LinkCounters { sent: counters.sent + 1, bytes: counters.bytes + len as u64, ..counters };
+        [(!self.config.down).then_some(now + self.config.delay), None]
+    }
+
     /// When the datagram has left the bottleneck, or nothing if the queue is full.
     fn transmit(&mut self, now: Instant, len: usize) -> Option<Instant> {
         let Some(rate) = self.config.rate else { return Some(now) };

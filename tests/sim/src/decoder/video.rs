@@ -73,7 +73,11 @@ impl Assembly {
             }
         } else {
             let expected = self.partial.take().map(|partial| partial.last);
-            if (expected.is_some() || stamp.part != 0) && !self.damaged {
+            // A switch may cut a frame whose rest is late, as long as a keyframe follows: it is dropped, nothing depends on it.
+            let cut = expected.is_some_and(|last| last.stream() != stamp.stream());
+            if cut && stamp.part == 0 && stamp.is_keyframe() {
+                view.counters.frames_cut += 1;
+            } else if (expected.is_some() || stamp.part != 0) && !self.damaged {
                 view.violations.push(Violation::BrokenFrame { expected, found: stamp });
             }
             if stamp.part != 0 {

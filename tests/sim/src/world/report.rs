@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// Nothing was against the rules, and no video froze.
+    /// Nothing was against the rules, no video froze, and no frame was cut by a switch: what a network without loss gives.
     ///
     /// # Panics
     /// If something was or did.
@@ -134,6 +134,8 @@ impl World {
             for (slot, held) in person.client.slots().iter().enumerate() {
                 let freezes = held.decoder.freezes();
                 assert!(freezes.is_empty(), "seed {}: {who}, slot {slot} froze: {freezes:?}", self.seed);
+                let cut = held.decoder.counters().frames_cut;
+                assert_eq!(cut, 0, "seed {}: {who}, slot {slot}: frames cut by a switch", self.seed);
             }
         }
     }
