@@ -64,7 +64,7 @@ export function initials(name: string): string {
 }
 
 function firstCharacter(word: string | undefined): string {
-  return [...(word ?? '')].find((character) => /\p{L}|\p{N}/u.test(character)) ?? '';
+  return /[\p{L}\p{N}]/u.exec(word ?? '')?.[0] ?? '';
 }
 
 /** A hue that is always the same for a participant. */

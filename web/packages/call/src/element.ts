@@ -57,7 +57,10 @@ export class LecternCall extends HTMLElement {
   readonly #resized = new ResizeObserver(() => this.#layout());
   readonly #scheme = matchMedia('(prefers-color-scheme: dark)');
   readonly #repaint = () => this.#schedule();
+  readonly #retheme = () => this.#applyTheme();
   #call: Call | undefined;
+  /** The call that `joined` was told of. */
+  #joinedCall: Call | undefined;
   #self: MediaStream | undefined;
   #arrangement: Arrangement = { screen: undefined, faces: [], hidden: 0 };
   #texts: Texts = textsFor(undefined);
@@ -86,7 +89,7 @@ export class LecternCall extends HTMLElement {
 
   connectedCallback(): void {
     this.#resized.observe(this.#tilesBox);
-    this.#scheme.addEventListener('change', this.#repaint);
+    this.#scheme.addEventListener('change', this.#retheme);
     document.addEventListener('visibilitychange', this.#repaint);
     this.#retext();
     // After the page had its chance to set all attributes.
@@ -95,7 +98,7 @@ export class LecternCall extends HTMLElement {
 
   disconnectedCallback(): void {
     this.#resized.disconnect();
-    this.#scheme.removeEventListener('change', this.#repaint);
+    this.#scheme.removeEventListener('change', this.#retheme);
     document.removeEventListener('visibilitychange', this.#repaint);
     this.#started = '';
     void this.leave();
@@ -196,8 +199,6 @@ export class LecternCall extends HTMLElement {
     }
     this.#schedule();
   }
-
-  #joinedCall: Call | undefined;
 
   #over(call: Call): void {
     call.close();
