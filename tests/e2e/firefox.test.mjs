@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { networkInterfaces } from 'node:os';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { sleep, until } from './lib/until.mjs';
 
 const ADDRESS = '10.77.0.1';
 const inside = process.env.LECTERN_E2E_NAMESPACE === 'yes';
@@ -13,7 +14,8 @@ const namespaces = inside || spawnSync(enter[0], [...enter.slice(1), 'true']).st
 
 if (!inside && namespaces) {
   test('Firefox and Chromium in a network of their own', { timeout: 240_000 }, () => {
-    const script = `ip link set lo up && ip addr add ${ADDRESS}/32 dev lo && exec "$0" --test --test-reporter=spec "$1"`;
+    // Without a default route Firefox finds no address of its own.
+    const script = `ip link set lo up && ip addr add ${ADDRESS}/32 dev lo && ip route add default dev lo src ${ADDRESS} && exec "$0" --test --test-reporter=spec "$1"`;
     const env = { ...process.env, LECTERN_E2E_NAMESPACE: 'yes' };
     // Without this the inner runner would talk to the outer one instead of printing.
     delete env.NODE_TEST_CONTEXT;
@@ -45,9 +47,19 @@ if (!inside && namespaces) {
       const chromium = await world.lab();
       const fox = await firefox.openLab(world.front);
       await world.join(chromium, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'seminar', codec });
-      await world.join(fox, { room, identity: 'fox', look: 2, codec });
+      await world.join(fox, { room, identity: 'fox', look: 2, codec, device: true });
       await Promise.all([chromium.sees('ada', 'fox', 2, { frames: 20, within: 30_000 }), fox.sees('fox', 'ada', 0, { frames: 20, within: 30_000 })]);
-      await Promise.all([chromium.hearsTone('ada', 2), fox.hearsTone('fox', 0)]);
+      await chromium.hearsTone('ada', 2);
+      // What Firefox hears is told by its own figures: energy comes in while Ada's tone is on, and no longer once she is muted.
+      const heard = () => fox.do('audioEnergy');
+      const start = await heard();
+      await until('Firefox hears Ada', async () => (await heard()) > start + 0.01);
+      await chromium.call('ada', 'mute', 'microphone');
+      await until('and not when she is muted', async () => {
+        const before = await heard();
+        await sleep(500);
+        return (await heard()) - before < 0.0001;
+      });
       await fox.call('fox', 'leave');
       await chromium.call('ada', 'leave');
     });

@@ -1,4 +1,5 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
+import { receivedAudioEnergy } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
 import { Ear, Eye, paint, tone } from './sources.mjs';
 
@@ -39,7 +40,13 @@ class Person {
 
   async publish(source, options = this.options) {
     const sound = source === 'microphone' || source === 'screen-audio';
-    await this.session.publish(source, sound ? tone(options) : paint(options));
+    await this.session.publish(source, sound ? await this.microphone(options) : paint(options));
+  }
+
+  /** With `device`, the browser's fake microphone: where an AudioContext needs a sound card to run. */
+  async microphone(options) {
+    if (!options.device) return tone(options);
+    return (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
   }
 
   /** Asks for every picture there is, and looks at and listens to what comes. */
@@ -136,6 +143,7 @@ globalThis.lab = {
   publish: (id, source, options) => attempt(() => person(id).publish(source, { ...person(id).options, ...options })),
   call: (id, method, args = []) => attempt(() => person(id).session[method](...args)),
   report: (id) => person(id).report(),
+  audioEnergy: () => receivedAudioEnergy(),
   events: (id) => person(id).events,
   connections: (id) => person(id).connections,
   firstFrameMs: (id) => person(id).firstFrameMs() ?? null,

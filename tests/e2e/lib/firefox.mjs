@@ -5,13 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import WebSocket from 'ws';
 import { executable } from './chromium.mjs';
-import { Lab } from './lab.mjs';
+import { Lab, LOOKS } from './lab.mjs';
 import { until } from './until.mjs';
 
 const PREFERENCES = {
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
   'media.autoplay.default': 0,
+  'media.autoplay.block-webaudio': false,
+  // The fake microphone hums at the frequency of LOOKS[2]. (An AudioContext does not run without a sound card here, so that the
+  // lab neither makes nor hears a tone in Firefox: see `device` in lab/lab.mjs.)
+  'media.navigator.audio.fake_frequency': LOOKS[2].frequency,
   'media.autoplay.blocking_policy': 0,
   // Loopback stays out of reach for Firefox's ICE; the test gives `lo` another address (firefox.test.mjs).
   'media.peerconnection.ice.loopback': true,
@@ -98,6 +102,7 @@ export class Firefox {
       target: { context },
       expression: `(async () => JSON.stringify(await (${code})))()`,
       awaitPromise: true,
+      userActivation: true,
       resultOwnership: 'none',
     });
     if (answer.type === 'exception') throw new Error(answer.exceptionDetails.text);

@@ -1,0 +1,21 @@
+// Remembers every peer connection of the page, to ask the browser itself for its figures. Imported before the client library.
+const all = [];
+
+globalThis.RTCPeerConnection = class extends globalThis.RTCPeerConnection {
+  constructor(...args) {
+    super(...args);
+    all.push(this);
+  }
+};
+
+/** Energy of all received sound so far (W3C webrtc-stats, totalAudioEnergy), over connections that are open. */
+export async function receivedAudioEnergy() {
+  let sum = 0;
+  for (const connection of all) {
+    if (connection.connectionState === 'closed') continue;
+    for (const entry of (await connection.getStats()).values()) {
+      if (entry.type === 'inbound-rtp' && entry.kind === 'audio') sum += entry.totalAudioEnergy ?? 0;
+    }
+  }
+  return sum;
+}
