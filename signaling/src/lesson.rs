@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sfu::media::Source;
 
-use crate::permission::Role;
+use crate::role::Role;
 use crate::time::Timestamp;
 
 /// Chat messages that the state keeps; the log keeps all.

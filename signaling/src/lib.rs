@@ -5,5 +5,6 @@ pub mod io;
 pub mod lesson;
 pub mod message;
 pub mod permission;
+pub mod role;
 pub mod time;
 pub mod token;

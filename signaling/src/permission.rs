@@ -10,22 +10,7 @@ use sfu::io::PeerPolicy;
 use sfu::media::{Audience, Source};
 
 use crate::lesson::RoomSettings;
-
-/// What a participant is in the class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Leads the class.
-    Teacher,
-    /// Helps the teacher.
-    Assistant,
-    /// Learns.
-    Student,
-    /// A parent or an inspector: sees, is seen by the teacher, does not speak.
-    Observer,
-    /// Receives everything, is not shown.
-    Recorder,
-}
+pub use crate::role::Role;
 
 /// Something that a participant may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,24 +33,6 @@ pub enum Permission {
 }
 
 impl Role {
-    /// All roles.
-    pub const ALL: [Role; 5] =
-        [Role::Teacher, Role::Assistant, Role::Student, Role::Observer, Role::Recorder];
-
-    /// Teachers and assistants.
-    pub const fn is_staff(self) -> bool {
-        matches!(self, Role::Teacher | Role::Assistant)
-    }
-
-    /// Whether someone of this role may mute, remove or silence someone of the other: an assistant does not touch a teacher.
-    pub const fn may_act_on(self, other: Role) -> bool {
-        match self {
-            Role::Teacher => true,
-            Role::Assistant => !matches!(other, Role::Teacher),
-            Role::Student | Role::Observer | Role::Recorder => false,
-        }
-    }
-
     /// The class of the media machine that this role belongs to.
     pub const fn class(self) -> Audience {
         match self {
