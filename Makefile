@@ -17,6 +17,10 @@ ARGS ?=
 # Which browser tests to run, for example: make e2e E2E=codecs
 E2E ?=
 
+# Our scripts outside of web/ follow its style.
+PRETTIER := web/node_modules/.bin/prettier --config web/.prettierrc.json --log-level warn
+SCRIPTS := 'tests/e2e/**/*.{mjs,html}' 'tests/house/*.mjs'
+
 WEB_SOURCES := $(shell find web -type f \( -path '*/node_modules' -o -path '*/dist' \) -prune -o -type f \
   -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/.vite/*' -print 2>/dev/null)
 
@@ -65,12 +69,14 @@ e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/venv ## the real serv
 fmt: $(STAMPS)/web-deps ## format everything
 	@cargo fmt --all
 	@cd web && npm run --silent format
+	@$(PRETTIER) --write $(SCRIPTS)
 
 .PHONY: lint
 lint: $(STAMPS)/web-deps ## what .ci/run checks before the tests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@cd web && npm run --silent check && npm run --silent lint
+	@$(PRETTIER) --check $(SCRIPTS)
 
 .PHONY: bench
 bench: build $(STAMPS)/e2e-deps $(STAMPS)/browsers ## measure again what docs/benchmarks.md shows

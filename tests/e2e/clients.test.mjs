@@ -28,55 +28,73 @@ const connected = (socket) =>
   new Promise((resolve, reject) => socket.once('connect', () => resolve(socket)).once('connect_error', reject));
 
 async function join(room, identity, role = 'student', options = {}) {
-  const socket = await connected(connect(await world.server.token({ room, identity, role, preset: 'seminar' }), options));
+  const socket = await connected(
+    connect(await world.server.token({ room, identity, role, preset: 'seminar' }), options),
+  );
   const answer = await socket.request('join', { version: 1 });
   assert.ok(answer.data, JSON.stringify(answer));
   return Object.assign(socket, { joined: answer.data });
 }
 
 for (const transports of [['websocket'], ['polling', 'websocket'], ['polling']]) {
-  test(`official JavaScript client over ${transports.join(', then ')}: join, chat, resume, leave`, { timeout: 30_000 }, async (t) => {
-    const room = world.room('js');
-    let teacher;
-    try {
-      teacher = await join(room, 'teacher', 'teacher', { transports });
-    } catch (error) {
-      // A server may offer WebSocket alone; then a client that wants only polling must get a clean error.
-      if (transports.length === 1 && transports[0] === 'polling') return t.skip(`polling is not offered: ${error.message}`);
-      throw error;
-    }
-    assert.equal(teacher.joined.version, 1);
-    assert.equal(teacher.joined.participant, 'teacher');
-    assert.equal(teacher.joined.role, 'teacher');
-    assert.ok(teacher.joined.permissions.includes('give-floor'));
-    assert.match(teacher.joined.serverTime, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-    assert.equal(teacher.joined.state.seq, teacher.joined.seq);
+  test(
+    `official JavaScript client over ${transports.join(', then ')}: join, chat, resume, leave`,
+    { timeout: 30_000 },
+    async (t) => {
+      const room = world.room('js');
+      let teacher;
+      try {
+        teacher = await join(room, 'teacher', 'teacher', { transports });
+      } catch (error) {
+        // A server may offer WebSocket alone; then a client that wants only polling must get a clean error.
+        if (transports.length === 1 && transports[0] === 'polling')
+          return t.skip(`polling is not offered: ${error.message}`);
+        throw error;
+      }
+      assert.equal(teacher.joined.version, 1);
+      assert.equal(teacher.joined.participant, 'teacher');
+      assert.equal(teacher.joined.role, 'teacher');
+      assert.ok(teacher.joined.permissions.includes('give-floor'));
+      assert.match(teacher.joined.serverTime, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      assert.equal(teacher.joined.state.seq, teacher.joined.seq);
 
-    const ben = await join(room, 'ben', 'student', { transports });
-    const { data } = await ben.request('chat', { text: 'Grüezi 你好', nonce: 'n-1' });
-    const again = await ben.request('chat', { text: 'Grüezi 你好', nonce: 'n-1' });
-    assert.deepEqual(again.data, data, 'a repeat is acknowledged and not said twice');
-    await until('the teacher reads it', () => teacher.lesson.some((event) => event.kind === 'chat' && event.text === 'Grüezi 你好'));
-    assert.equal(teacher.lesson.filter((event) => event.kind === 'chat').length, 1);
-    assert.equal(teacher.lesson.find((event) => event.kind === 'chat').by, 'ben');
+      const ben = await join(room, 'ben', 'student', { transports });
+      const { data } = await ben.request('chat', { text: 'Grüezi 你好', nonce: 'n-1' });
+      const again = await ben.request('chat', { text: 'Grüezi 你好', nonce: 'n-1' });
+      assert.deepEqual(again.data, data, 'a repeat is acknowledged and not said twice');
+      await until('the teacher reads it', () =>
+        teacher.lesson.some((event) => event.kind === 'chat' && event.text === 'Grüezi 你好'),
+      );
+      assert.equal(teacher.lesson.filter((event) => event.kind === 'chat').length, 1);
+      assert.equal(teacher.lesson.find((event) => event.kind === 'chat').by, 'ben');
 
-    // The connection is lost; the session resumes on a new one by its number.
-    const after = data.seq;
-    ben.disconnect();
-    await teacher.request('chat', { text: 'are you there?', nonce: 't-1' });
-    const back = await connected(connect(await world.server.token({ room, identity: 'ben' }), { transports }));
-    const resumed = await back.request('join', { version: 1, resume: { session: ben.joined.session, after } });
-    assert.equal(resumed.data?.resumed, true, JSON.stringify(resumed));
-    assert.deepEqual(resumed.data.events.map((event) => event.seq), resumed.data.events.map((_, i) => after + 1 + i));
-    assert.ok(resumed.data.events.some((event) => event.kind === 'chat' && event.text === 'are you there?'));
-    assert.equal(teacher.lesson.filter((event) => event.kind === 'left').length, 0);
+      // The connection is lost; the session resumes on a new one by its number.
+      const after = data.seq;
+      ben.disconnect();
+      await teacher.request('chat', { text: 'are you there?', nonce: 't-1' });
+      const back = await connected(connect(await world.server.token({ room, identity: 'ben' }), { transports }));
+      const resumed = await back.request('join', { version: 1, resume: { session: ben.joined.session, after } });
+      assert.equal(resumed.data?.resumed, true, JSON.stringify(resumed));
+      assert.deepEqual(
+        resumed.data.events.map((event) => event.seq),
+        resumed.data.events.map((_, i) => after + 1 + i),
+      );
+      assert.ok(resumed.data.events.some((event) => event.kind === 'chat' && event.text === 'are you there?'));
+      assert.equal(teacher.lesson.filter((event) => event.kind === 'left').length, 0);
 
-    assert.deepEqual((await back.request('leave')).data, {});
-    await until('the teacher sees ben leave', () => teacher.lesson.some((event) => event.kind === 'left' && event.participant === 'ben'));
-    const seqs = teacher.lesson.map((event) => event.seq);
-    assert.deepEqual(seqs, seqs.map((_, i) => seqs[0] + i), 'no gap and no repeat');
-    teacher.disconnect();
-  });
+      assert.deepEqual((await back.request('leave')).data, {});
+      await until('the teacher sees ben leave', () =>
+        teacher.lesson.some((event) => event.kind === 'left' && event.participant === 'ben'),
+      );
+      const seqs = teacher.lesson.map((event) => event.seq);
+      assert.deepEqual(
+        seqs,
+        seqs.map((_, i) => seqs[0] + i),
+        'no gap and no repeat',
+      );
+      teacher.disconnect();
+    },
+  );
 }
 
 test('refused at the door: a code for each reason', { timeout: 30_000 }, async () => {
@@ -104,20 +122,29 @@ test('refused at the door: a code for each reason', { timeout: 30_000 }, async (
   }
 });
 
-test('a bad token that names somebody else: the attacker fails, the victim stays (CVE-2022-41960)', { timeout: 30_000 }, async () => {
-  const room = world.room('victim');
-  const victim = await join(room, 'victim', 'teacher');
-  await assert.rejects(connected(connect(world.server.forge({ room, identity: 'victim', role: 'teacher', name: 'x', exp: 1 }))));
-  assert.ok((await victim.request('chat', { text: 'still here', nonce: 'v' })).data);
-  victim.disconnect();
-});
+test(
+  'a bad token that names somebody else: the attacker fails, the victim stays (CVE-2022-41960)',
+  { timeout: 30_000 },
+  async () => {
+    const room = world.room('victim');
+    const victim = await join(room, 'victim', 'teacher');
+    await assert.rejects(
+      connected(connect(world.server.forge({ room, identity: 'victim', role: 'teacher', name: 'x', exp: 1 }))),
+    );
+    assert.ok((await victim.request('chat', { text: 'still here', nonce: 'v' })).data);
+    victim.disconnect();
+  },
+);
 
 test('typed errors', { timeout: 30_000 }, async () => {
   const room = world.room('errors');
   const waiting = await connected(connect(await world.server.token({ room, identity: 'early' })));
   assert.equal((await waiting.request('chat', { text: 'x', nonce: 'x' })).error.code, 'not-joined');
   assert.equal((await waiting.request('join', { version: 99 })).error.code, 'unsupported-version');
-  assert.equal((await waiting.request('join', { version: 1, resume: { session: 'no-such-session', after: 0 } })).error.code, 'session-unknown');
+  assert.equal(
+    (await waiting.request('join', { version: 1, resume: { session: 'no-such-session', after: 0 } })).error.code,
+    'session-unknown',
+  );
   assert.equal((await waiting.request('join', { version: 1, offer: 'v=0 nonsense' })).error.code, 'offer-refused');
   waiting.disconnect();
 
@@ -142,11 +169,20 @@ test('typed errors', { timeout: 30_000 }, async () => {
     ['view', { pictures: 'all' }],
     ['publish', {}],
   ]) {
-    assert.equal((await student.request(event, payload)).error?.code, 'bad-request', `${event} ${JSON.stringify(payload)}`);
+    assert.equal(
+      (await student.request(event, payload)).error?.code,
+      'bad-request',
+      `${event} ${JSON.stringify(payload)}`,
+    );
   }
   assert.equal((await student.request('chat', { text: 'x'.repeat(4097), nonce: 'long' })).error?.code, 'too-large');
-  const burst = await Promise.all(Array.from({ length: 12 }, (_, i) => student.request('chat', { text: `${i}`, nonce: `burst-${i}` })));
-  assert.ok(burst.some((answer) => answer.error?.code === 'rate-limited'), JSON.stringify(burst));
+  const burst = await Promise.all(
+    Array.from({ length: 12 }, (_, i) => student.request('chat', { text: `${i}`, nonce: `burst-${i}` })),
+  );
+  assert.ok(
+    burst.some((answer) => answer.error?.code === 'rate-limited'),
+    JSON.stringify(burst),
+  );
   assert.ok(burst[0].data || burst[1].data);
   student.disconnect();
 });
@@ -168,7 +204,10 @@ test('what no library would send: the server closes or refuses, and lives', { ti
     return { socket, said, closed };
   };
   const within = (promise, ms, what) =>
-    Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms).unref())]);
+    Promise.race([
+      promise,
+      new Promise((_, reject) => setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms).unref()),
+    ]);
 
   // HARDENING 19: over 256 KiB, closed before it is buffered.
   const large = await raw('x'.repeat(300 * 1024));
@@ -183,7 +222,24 @@ test('what no library would send: the server closes or refuses, and lives', { ti
   await within(owing.closed, 10_000, 'the missing attachment closes the connection');
 
   // HARDENING 21 and 22: truncated, forged, duplicate.
-  for (const packet of ['4', '42', '42[', '42[]', '42{}', '42[5]', '42["join"', '42["chat",{"_placeholder":true,"num":7}]', '49', '9', '40/other,', '40', '42["\ud800"]', '42["é', '4510000-["a"]', `42${'['.repeat(5000)}`]) {
+  for (const packet of [
+    '4',
+    '42',
+    '42[',
+    '42[]',
+    '42{}',
+    '42[5]',
+    '42["join"',
+    '42["chat",{"_placeholder":true,"num":7}]',
+    '49',
+    '9',
+    '40/other,',
+    '40',
+    '42["\ud800"]',
+    '42["é',
+    '4510000-["a"]',
+    `42${'['.repeat(5000)}`,
+  ]) {
     const one = await raw(`40{"token":"${token}"}`, packet);
     one.socket.terminate();
   }
@@ -201,7 +257,10 @@ test('python-socketio: join, chat, resume, errors', { timeout: 60_000 }, async (
   };
   const python = join_(root, '.venv/bin/python');
   const script = fileURLToPath(new URL('python/client.py', import.meta.url));
-  const run = spawnSync(python, [script, world.server.url, JSON.stringify(tokens)], { encoding: 'utf8', timeout: 50_000 });
+  const run = spawnSync(python, [script, world.server.url, JSON.stringify(tokens)], {
+    encoding: 'utf8',
+    timeout: 50_000,
+  });
   assert.equal(run.status, 0, `${run.stdout}\n${run.stderr}`);
   assert.match(run.stdout, /python client: all passed/);
 });

@@ -33,7 +33,9 @@ for (const codec of ['vp8', 'vp9', 'h264', 'av1']) {
       assert.equal(stats.video.codec.replace(/^video\//, '').toLowerCase(), codec);
       assert.equal(stats.audio.codec.replace(/^audio\//, '').toLowerCase(), 'opus');
       const again = await until(`${me}'s decoded frames grow`, async () => {
-        const now = (await lab.do('stats', me)).received.find((stream) => stream.kind === 'video' && stream.participant === other);
+        const now = (await lab.do('stats', me)).received.find(
+          (stream) => stream.kind === 'video' && stream.participant === other,
+        );
         return now.frames > stats.video.frames + 10 && now;
       });
       assert.ok(again.frames > stats.video.frames);

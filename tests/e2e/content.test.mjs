@@ -22,7 +22,10 @@ test('script in names, title and chat is shown as text and does nothing', { time
   const room = world.room('content');
   const lab = await world.lab();
   await world.join(lab, { room, identity: 'mallory', name: SCRIPTS[0], look: 1, preset: 'seminar', title: SCRIPTS[1] });
-  const teacher = await Classroom.open(world.browser, await world.server.link({ room, identity: 'ada', name: SCRIPTS[2], role: 'teacher' }));
+  const teacher = await Classroom.open(
+    world.browser,
+    await world.server.link({ room, identity: 'ada', name: SCRIPTS[2], role: 'teacher' }),
+  );
   await teacher.join();
   await teacher.tile(SCRIPTS[0]).waitFor();
   for (const [i, text] of SCRIPTS.slice(0, 4).entries()) {
@@ -31,7 +34,10 @@ test('script in names, title and chat is shown as text and does nothing', { time
     assert.equal(await teacher.page.evaluate(() => window.owned), undefined, `chat ${i}`);
   }
   await teacher.openPanel('bar.people');
-  await until('the roster shows the name as text', async () => (await teacher.page.getByText(SCRIPTS[0], { exact: true }).count()) > 0);
+  await until(
+    'the roster shows the name as text',
+    async () => (await teacher.page.getByText(SCRIPTS[0], { exact: true }).count()) > 0,
+  );
   assert.equal(await teacher.page.evaluate(() => window.owned), undefined);
   assert.equal(await teacher.page.locator('a[href^="javascript:"]').count(), 0);
   assert.equal(await teacher.page.locator('img[src="x"], svg[onload]').count(), 0);
@@ -69,13 +75,23 @@ test('strict headers on every page, and no page breaks its own policy', { timeou
 
 test('what is not there is a plain 404, and methods that are not meant are refused', { timeout: 30_000 }, async () => {
   const { server } = world;
-  for (const path of ['/nothing', '/../Cargo.toml', '/%2e%2e/%2e%2e/etc/passwd', '/assets/../../Cargo.toml', '/assets/nothing.js']) {
+  for (const path of [
+    '/nothing',
+    '/../Cargo.toml',
+    '/%2e%2e/%2e%2e/etc/passwd',
+    '/assets/../../Cargo.toml',
+    '/assets/nothing.js',
+  ]) {
     const response = await fetch(server.url + path);
     assert.ok([400, 404].includes(response.status), `${path}: ${response.status}`);
     assert.doesNotMatch(await response.text(), /\[workspace\]|root:/);
   }
   assert.equal((await fetch(`${server.url}/api/tokens`)).status, 405);
-  const unauthorised = await fetch(`${server.url}/api/tokens`, { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } });
+  const unauthorised = await fetch(`${server.url}/api/tokens`, {
+    method: 'POST',
+    body: '{}',
+    headers: { 'content-type': 'application/json' },
+  });
   assert.equal(unauthorised.status, 401);
   const big = await fetch(`${server.url}/api/tokens`, {
     method: 'POST',

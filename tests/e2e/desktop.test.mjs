@@ -28,14 +28,27 @@ test('nine in a call: every tile moves, none freezes', { timeout: 180_000 }, asy
   const labs = [await world.lab(), await world.lab()];
   for (let look = 1; look < 9; look += 1) {
     await world.join(labs[look % 2], {
-      room, identity: `p${look}`, look, width: 320, height: 180, framesPerSecond: 15,
+      room,
+      identity: `p${look}`,
+      look,
+      width: 320,
+      height: 180,
+      framesPerSecond: 15,
       // Eight who send; the desktop looks at all of them.
-      viewWidth: 160, viewHeight: 90, watch: false,
+      viewWidth: 160,
+      viewHeight: 90,
+      watch: false,
     });
   }
   const videos = call.locator('video');
   const playing = () =>
-    videos.evaluateAll((elements) => elements.filter((element) => element.srcObject && element.videoWidth > 0 && element.getVideoPlaybackQuality().totalVideoFrames > 5).length);
+    videos.evaluateAll(
+      (elements) =>
+        elements.filter(
+          (element) =>
+            element.srcObject && element.videoWidth > 0 && element.getVideoPlaybackQuality().totalVideoFrames > 5,
+        ).length,
+    );
   await until('eight others and oneself play', async () => (await playing()) >= 8, { within: 60_000 });
 
   // Longest pause between two presented frames, tile by tile.
@@ -54,7 +67,12 @@ test('nine in a call: every tile moves, none freezes', { timeout: 180_000 }, asy
     });
   });
   await sleep(10_000);
-  const tiles = await page.evaluate(() => globalThis.pauses.map((tile) => ({ frames: tile.frames, longestMs: Math.max(tile.longestMs, performance.now() - tile.last) })));
+  const tiles = await page.evaluate(() =>
+    globalThis.pauses.map((tile) => ({
+      frames: tile.frames,
+      longestMs: Math.max(tile.longestMs, performance.now() - tile.last),
+    })),
+  );
   const moving = tiles.filter((tile) => tile.frames > 0);
   assert.ok(moving.length >= 8, JSON.stringify(tiles));
   for (const tile of moving) {

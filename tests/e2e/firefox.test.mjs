@@ -19,7 +19,11 @@ if (!inside && namespaces) {
     const env = { ...process.env, LECTERN_E2E_NAMESPACE: 'yes' };
     // Without this the inner runner would talk to the outer one instead of printing.
     delete env.NODE_TEST_CONTEXT;
-    const run = spawnSync(enter[0], [...enter.slice(1), 'sh', '-c', script, process.execPath, fileURLToPath(import.meta.url)], { env, encoding: 'utf8', timeout: 230_000 });
+    const run = spawnSync(
+      enter[0],
+      [...enter.slice(1), 'sh', '-c', script, process.execPath, fileURLToPath(import.meta.url)],
+      { env, encoding: 'utf8', timeout: 230_000 },
+    );
     console.log(run.stdout);
     assert.equal(run.status, 0, run.stdout + run.stderr);
     assert.match(run.stdout, /pass [1-9]/);
@@ -27,7 +31,9 @@ if (!inside && namespaces) {
 } else {
   const { Firefox } = await import('./lib/firefox.mjs');
   const { World } = await import('./lib/world.mjs');
-  const outside = Object.values(networkInterfaces()).flat().find((address) => address.family === 'IPv4' && !address.internal)?.address;
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((address) => address.family === 'IPv4' && !address.internal)?.address;
   let world;
   let firefox;
   before(async () => {
@@ -48,7 +54,10 @@ if (!inside && namespaces) {
       const fox = await firefox.openLab(world.front);
       await world.join(chromium, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'seminar', codec });
       await world.join(fox, { room, identity: 'fox', look: 2, codec, device: true });
-      await Promise.all([chromium.sees('ada', 'fox', 2, { frames: 20, within: 30_000 }), fox.sees('fox', 'ada', 0, { frames: 20, within: 30_000 })]);
+      await Promise.all([
+        chromium.sees('ada', 'fox', 2, { frames: 20, within: 30_000 }),
+        fox.sees('fox', 'ada', 0, { frames: 20, within: 30_000 }),
+      ]);
       await chromium.hearsTone('ada', 2);
       // What Firefox hears is told by its own figures: energy comes in while Ada's tone is on, and no longer once she is muted.
       const heard = () => fox.do('audioEnergy');

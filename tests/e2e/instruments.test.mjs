@@ -60,7 +60,8 @@ test('every look is told apart', { timeout: 90_000 }, async () => {
     });
     assert.equal(whose(seen.colour), index, `colour ${seen.colour}`);
     for (const other of LOOKS) {
-      if (other !== look) assert.ok(!hears(seen.sound, other.frequency), `hears ${other.frequency} in ${JSON.stringify(seen.sound)}`);
+      if (other !== look)
+        assert.ok(!hears(seen.sound, other.frequency), `hears ${other.frequency} in ${JSON.stringify(seen.sound)}`);
     }
     await page.evaluate(() => globalThis.silence());
     await until('silence', async () => (await page.evaluate(() => globalThis.look())).sound.rms < 0.001);

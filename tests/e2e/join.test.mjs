@@ -42,5 +42,8 @@ test('a late joiner sees a picture within a second, and the whole lesson so far'
   assert.ok(wait < 1000, `the first frame came after ${Math.round(wait)} ms`);
   const { state } = await late.report('late');
   assert.deepEqual(state.hands, ['early']);
-  assert.deepEqual(state.chat.map(({ by, text }) => [by, text]), [['teacher', 'Page 12, please']]);
+  assert.deepEqual(
+    state.chat.map(({ by, text }) => [by, text]),
+    [['teacher', 'Page 12, please']],
+  );
 });

@@ -9,33 +9,37 @@ let world;
 before(async () => (world = await World.start()));
 after(() => world?.stop());
 
-test('lecture: a student is unheard until the teacher gives the floor, and again when it is taken', { timeout: 90_000 }, async () => {
-  const room = world.room('lecture');
-  const [desk, bench, back] = [await world.lab(), await world.lab(), await world.lab()];
-  await world.join(desk, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'lecture' });
-  await world.join(bench, { room, identity: 'ben', look: 1, sources: [] });
-  await world.join(back, { room, identity: 'cem', look: 2, sources: [] });
-  await back.hearsTone('cem', 0);
+test(
+  'lecture: a student is unheard until the teacher gives the floor, and again when it is taken',
+  { timeout: 90_000 },
+  async () => {
+    const room = world.room('lecture');
+    const [desk, bench, back] = [await world.lab(), await world.lab(), await world.lab()];
+    await world.join(desk, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'lecture' });
+    await world.join(bench, { room, identity: 'ben', look: 1, sources: [] });
+    await world.join(back, { room, identity: 'cem', look: 2, sources: [] });
+    await back.hearsTone('cem', 0);
 
-  // Without the floor, publishing a microphone is refused.
-  const before = await bench.do('publish', 'ben', 'microphone', {});
-  assert.equal(before.error?.code, 'forbidden', JSON.stringify(before));
-  await back.silentFrom('cem', 1);
+    // Without the floor, publishing a microphone is refused.
+    const before = await bench.do('publish', 'ben', 'microphone', {});
+    assert.equal(before.error?.code, 'forbidden', JSON.stringify(before));
+    await back.silentFrom('cem', 1);
 
-  await bench.call('ben', 'hand', true);
-  await until('the teacher sees the hand', async () => (await desk.report('teacher')).state.hands[0] === 'ben');
-  await bench.refused('forbidden', 'ben', 'floor', 'ben', true);
-  await desk.call('teacher', 'floor', 'ben', true);
-  await until('ben may speak', async () => (await bench.report('ben')).permissions.includes('publish-microphone'));
-  await bench.must('publish', 'ben', 'microphone', {});
-  await bench.must('publish', 'ben', 'camera', {});
-  await Promise.all([back.hearsTone('cem', 1), desk.hearsTone('teacher', 1), back.sees('cem', 'ben', 1)]);
-  assert.deepEqual((await back.report('cem')).state.hands, [], 'the floor takes the hand down');
+    await bench.call('ben', 'hand', true);
+    await until('the teacher sees the hand', async () => (await desk.report('teacher')).state.hands[0] === 'ben');
+    await bench.refused('forbidden', 'ben', 'floor', 'ben', true);
+    await desk.call('teacher', 'floor', 'ben', true);
+    await until('ben may speak', async () => (await bench.report('ben')).permissions.includes('publish-microphone'));
+    await bench.must('publish', 'ben', 'microphone', {});
+    await bench.must('publish', 'ben', 'camera', {});
+    await Promise.all([back.hearsTone('cem', 1), desk.hearsTone('teacher', 1), back.sees('cem', 'ben', 1)]);
+    assert.deepEqual((await back.report('cem')).state.hands, [], 'the floor takes the hand down');
 
-  await desk.call('teacher', 'floor', 'ben', false);
-  await back.silentFrom('cem', 1);
-  await until('cem no longer sees ben', async () => !('ben camera' in (await back.report('cem')).pictures));
-});
+    await desk.call('teacher', 'floor', 'ben', false);
+    await back.silentFrom('cem', 1);
+    await until('cem no longer sees ben', async () => !('ben camera' in (await back.report('cem')).pictures));
+  },
+);
 
 test('a client that lies: packets from a muted microphone reach nobody', { timeout: 60_000 }, async () => {
   const room = world.room('mute');
@@ -46,7 +50,10 @@ test('a client that lies: packets from a muted microphone reach nobody', { timeo
   // The track keeps sending: the lab does nothing on mute but let the library know; the server must stop it by itself.
   await desk.call('teacher', 'muteAll', 'microphone');
   await desk.silentFrom('teacher', 1);
-  await until('ben knows that he is muted', async () => (await bench.report('ben')).state.participants.ben.tracks.microphone?.muted === true);
+  await until(
+    'ben knows that he is muted',
+    async () => (await bench.report('ben')).state.participants.ben.tracks.microphone?.muted === true,
+  );
   await bench.refused('forbidden', 'ben', 'muteAll', 'microphone');
   // He may unmute himself; nobody else may do it for him.
   await bench.call('ben', 'unmute', 'microphone');

@@ -24,7 +24,14 @@ async function leaveAll() {
 
 test('a class from the lobby to the end', { timeout: 120_000 }, async () => {
   const room = world.room('page');
-  const teacher = await enter({ room, identity: 'ada', name: 'Ada', role: 'teacher', preset: 'seminar', title: 'Knots and links' });
+  const teacher = await enter({
+    room,
+    identity: 'ada',
+    name: 'Ada',
+    role: 'teacher',
+    preset: 'seminar',
+    title: 'Knots and links',
+  });
   await teacher.page.getByRole('heading', { name: 'Knots and links' }).waitFor();
   await teacher.page.locator('.look video').waitFor({ state: 'attached' });
   await teacher.join();
@@ -45,7 +52,10 @@ test('a class from the lobby to the end', { timeout: 120_000 }, async () => {
   await hands.getByText('Ben').waitFor();
   await hands.getByRole('button', { name: say('people.give-floor') }).click();
   await student.buttonLike('bar.floor-back').waitFor();
-  await teacher.page.getByRole('region', { name: say('people.floor') }).getByRole('button', { name: say('people.take-floor') }).click();
+  await teacher.page
+    .getByRole('region', { name: say('people.floor') })
+    .getByRole('button', { name: say('people.take-floor') })
+    .click();
   await student.buttonLike('bar.hand-raise').waitFor();
 
   // Mute all: the student's button shows it.
@@ -74,16 +84,26 @@ test('a class from the lobby to the end', { timeout: 120_000 }, async () => {
 
   // Remove: asked once, then out, and not back.
   await teacher.openPanel('bar.people');
-  await teacher.page.getByRole('listitem').filter({ hasText: 'Cem' }).getByRole('button', { name: say('person.menu', { name: 'Cem' }) }).click();
+  await teacher.page
+    .getByRole('listitem')
+    .filter({ hasText: 'Cem' })
+    .getByRole('button', { name: say('person.menu', { name: 'Cem' }) })
+    .click();
   await teacher.page.getByRole('menuitem', { name: say('person.remove') }).click();
-  await teacher.page.getByRole('dialog').getByRole('button', { name: say('person.remove') }).click();
+  await teacher.page
+    .getByRole('dialog')
+    .getByRole('button', { name: say('person.remove') })
+    .click();
   await late.outcome('removed');
   await until('Cem is off the wall', async () => (await teacher.tile('Cem').count()) === 0);
 
   // The teacher ends the class for everybody.
   await teacher.button('leave.title').click();
   await teacher.page.getByRole('menuitem', { name: say('leave.end') }).click();
-  await teacher.page.getByRole('dialog').getByRole('button', { name: say('leave.end') }).click();
+  await teacher.page
+    .getByRole('dialog')
+    .getByRole('button', { name: say('leave.end') })
+    .click();
   await student.outcome('ended');
   await leaveAll();
 });
@@ -122,16 +142,35 @@ test('doors that stay shut say why', { timeout: 90_000 }, async () => {
 
 test('keyboard alone, in Chinese, in the dark, on a phone', { timeout: 90_000 }, async () => {
   const room = world.room('phone');
-  const link = await world.server.link({ room, identity: 'li', name: '李雷', role: 'teacher', preset: 'seminar', title: '结绳' });
+  const link = await world.server.link({
+    room,
+    identity: 'li',
+    name: '李雷',
+    role: 'teacher',
+    preset: 'seminar',
+    title: '结绳',
+  });
   const { newPage } = await import('./lib/chromium.mjs');
-  const page = await newPage(world.browser, { viewport: { width: 390, height: 844 }, locale: 'zh-CN', colorScheme: 'dark', hasTouch: true, isMobile: true });
+  const page = await newPage(world.browser, {
+    viewport: { width: 390, height: 844 },
+    locale: 'zh-CN',
+    colorScheme: 'dark',
+    hasTouch: true,
+    isMobile: true,
+  });
   await page.goto(link);
   await page.getByRole('heading', { name: '结绳' }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-CN');
   // Nothing wider than the screen.
-  const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  const overflow = () =>
+    page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok((await overflow()) <= 0);
-  const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number));
+  const background = await page.evaluate(() =>
+    getComputedStyle(document.body)
+      .backgroundColor.match(/[\d.]+/g)
+      .slice(0, 3)
+      .map(Number),
+  );
   assert.ok(Math.max(...background) < 0.4 * 255, `dark background: ${background}`);
   // Tab to the button that joins; Enter.
   const join = page.locator('button.join');
@@ -145,7 +184,16 @@ test('keyboard alone, in Chinese, in the dark, on a phone', { timeout: 90_000 },
   // Every control has a name.
   const nameless = await page.evaluate(() =>
     [...document.querySelectorAll('button, input, select, textarea, a[href]')]
-      .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim() || element.getAttribute('aria-labelledby') || element.labels?.length || element.title))
+      .filter(
+        (element) =>
+          !(
+            element.getAttribute('aria-label') ||
+            element.textContent.trim() ||
+            element.getAttribute('aria-labelledby') ||
+            element.labels?.length ||
+            element.title
+          ),
+      )
       .map((element) => element.outerHTML.slice(0, 120)),
   );
   assert.deepEqual(nameless, []);
@@ -168,6 +216,10 @@ test('the signalling is cut: the page says so, and says when it is back', { time
   world.front.restore();
   await banner.first().waitFor({ state: 'hidden', timeout: 30_000 });
   await student.say('back');
-  await until('the teacher reads it', async () => (await lab.report('ada')).state?.chat.some((entry) => entry.text === 'back'), { within: 30_000 });
+  await until(
+    'the teacher reads it',
+    async () => (await lab.report('ada')).state?.chat.some((entry) => entry.text === 'back'),
+    { within: 30_000 },
+  );
   await student.close();
 });

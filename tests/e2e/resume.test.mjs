@@ -33,15 +33,27 @@ test('a cut of the signalling: media goes on, missed events arrive in order', { 
   await until('ben knows of the cut', async () => (await lab.report('ben')).connection.status === 'reconnecting');
   for (let i = 0; i < 5; i += 1) await steady.call('teacher', 'chat', `while away ${i}`);
   const seen = (await lab.report('ben')).pictures['teacher camera'].frames;
-  await until('the picture goes on during the cut', async () => (await lab.report('ben')).pictures['teacher camera'].frames > seen + 20);
+  await until(
+    'the picture goes on during the cut',
+    async () => (await lab.report('ben')).pictures['teacher camera'].frames > seen + 20,
+  );
   shaky.restore();
-  await until('ben is back', async () => (await lab.report('ben')).connection.status === 'connected', { within: 30_000 });
+  await until('ben is back', async () => (await lab.report('ben')).connection.status === 'connected', {
+    within: 30_000,
+  });
   const report = await until('ben got what he missed', async () => {
     const now = await lab.report('ben');
     return now.state.chat.length === 5 && now;
   });
-  assert.deepEqual(report.state.chat.map((entry) => entry.text), [0, 1, 2, 3, 4].map((i) => `while away ${i}`));
-  assert.deepEqual(report.seqs, [...new Set(report.seqs)].sort((a, b) => a - b), 'each event once, in order');
+  assert.deepEqual(
+    report.state.chat.map((entry) => entry.text),
+    [0, 1, 2, 3, 4].map((i) => `while away ${i}`),
+  );
+  assert.deepEqual(
+    report.seqs,
+    [...new Set(report.seqs)].sort((a, b) => a - b),
+    'each event once, in order',
+  );
   const teacher = await steady.report('teacher');
   assert.equal(report.state.seq, teacher.state.seq);
   // The same session went on: nobody left or joined.
@@ -50,8 +62,14 @@ test('a cut of the signalling: media goes on, missed events arrive in order', { 
   assert.equal(events.filter((event) => event.kind === 'left').length, 0);
   assert.equal(report.media, 'connected');
   // Frames came 15 times a second all the while; a new media connection would have cost more than this.
-  assert.ok(report.pictures['teacher camera'].gapMs < 500, `ben's picture paused for ${report.pictures['teacher camera'].gapMs} ms`);
-  assert.ok(teacher.pictures['ben camera'].gapMs < 500, `the teacher's picture paused for ${teacher.pictures['ben camera'].gapMs} ms`);
+  assert.ok(
+    report.pictures['teacher camera'].gapMs < 500,
+    `ben's picture paused for ${report.pictures['teacher camera'].gapMs} ms`,
+  );
+  assert.ok(
+    teacher.pictures['ben camera'].gapMs < 500,
+    `the teacher's picture paused for ${teacher.pictures['ben camera'].gapMs} ms`,
+  );
   // And ben can speak again.
   await lab.call('ben', 'chat', 'back');
   await until('the teacher reads it', async () => (await steady.report('teacher')).state.chat.at(-1).text === 'back');

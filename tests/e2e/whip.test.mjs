@@ -32,9 +32,19 @@ test('publish by WHIP, watch by WHEP and in the class', { timeout: 90_000 }, asy
   assert.match(played.location, new RegExp(`/whep/${room}/`));
   const seen = await until('WHEP shows the teacher', async () => {
     const { state, picture, sound } = await ask(lab, 'report', 'wall');
-    return state === 'connected' && picture?.colour && whose(picture.colour) === 0 && sound && hears(sound, LOOKS[0].frequency) && picture;
+    return (
+      state === 'connected' &&
+      picture?.colour &&
+      whose(picture.colour) === 0 &&
+      sound &&
+      hears(sound, LOOKS[0].frequency) &&
+      picture
+    );
   });
-  await until('and the picture moves', async () => (await ask(lab, 'report', 'wall')).picture.frames > seen.frames + 10);
+  await until(
+    'and the picture moves',
+    async () => (await ask(lab, 'report', 'wall')).picture.frames > seen.frames + 10,
+  );
 
   assert.ok([200, 204].includes(await ask(lab, 'end', 'wall')));
   assert.ok([200, 204].includes(await ask(lab, 'end', 'obs')));
@@ -71,6 +81,9 @@ test('what is refused', { timeout: 30_000 }, async () => {
   assert.ok([401, 403].includes((await post({ ...sdp, authorization: `Bearer ${elsewhere}` })).status));
   assert.equal((await post({ 'content-type': 'text/plain', authorization: `Bearer ${token}` })).status, 415);
   assert.ok([400, 406, 422].includes((await post({ ...sdp, authorization: `Bearer ${token}` }, 'not sdp')).status));
-  const missing = await fetch(`${server.url}/whip/${room}/no-such-session-here-000`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } });
+  const missing = await fetch(`${server.url}/whip/${room}/no-such-session-here-000`, {
+    method: 'DELETE',
+    headers: { authorization: `Bearer ${token}` },
+  });
   assert.equal(missing.status, 404);
 });

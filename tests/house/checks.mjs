@@ -77,8 +77,8 @@ export function rustCode(text) {
       let depth = 1;
       let j = i + 2;
       while (j < text.length && depth > 0) {
-        if (text.startsWith('/*', j)) (depth += 1), (j += 2);
-        else if (text.startsWith('*/', j)) (depth -= 1), (j += 2);
+        if (text.startsWith('/*', j)) ((depth += 1), (j += 2));
+        else if (text.startsWith('*/', j)) ((depth -= 1), (j += 2));
         else j += 1;
       }
       out += keepLines(text.slice(i, j));
@@ -141,7 +141,9 @@ function isTestFile(tree, path) {
   if (!match) return false;
   const [, folder, name] = match;
   const parents = [`${folder}/mod.rs`, `${folder}/lib.rs`, `${folder}/main.rs`, `${folder}.rs`];
-  const declaration = new RegExp(`#\\[cfg\\((test|any\\(test[^\\]]*)\\)\\]\\s*(pub(\\([^)]*\\))?\\s+)?mod\\s+${name}\\s*;`);
+  const declaration = new RegExp(
+    `#\\[cfg\\((test|any\\(test[^\\]]*)\\)\\]\\s*(pub(\\([^)]*\\))?\\s+)?mod\\s+${name}\\s*;`,
+  );
   return parents.some((parent) => tree.has(parent) && declaration.test(rustCode(tree.get(parent))));
 }
 
@@ -170,7 +172,8 @@ export function purity(tree) {
     if (!crate) continue;
     if (path === `${crate}/Cargo.toml`) {
       const section = dependencySection(text);
-      for (const match of section.matchAll(IMPURE_DEPENDENCIES)) problems.push(`${path}: a pure crate depends on ${match[1]}`);
+      for (const match of section.matchAll(IMPURE_DEPENDENCIES))
+        problems.push(`${path}: a pure crate depends on ${match[1]}`);
     }
     if (!path.startsWith(`${crate}/src/`) || !path.endsWith('.rs') || isTestFile(tree, path)) continue;
     const code = withoutTests(rustCode(text));
@@ -205,7 +208,9 @@ export function crateArrows(tree) {
       continue;
     }
     for (const other of own) {
-      const imports = new RegExp(`^\\s*${other}(?:\\.workspace)?\\s*=|^\\[dependencies\\.${other}\\]`, 'm').test(section);
+      const imports = new RegExp(`^\\s*${other}(?:\\.workspace)?\\s*=|^\\[dependencies\\.${other}\\]`, 'm').test(
+        section,
+      );
       if (imports && !CRATE_ARROWS[name].includes(other)) problems.push(`${path}: ${name} must not import ${other}`);
     }
   }
@@ -237,7 +242,8 @@ export function moduleGraph(tree, root) {
     for (const [names, index] of references(code, self)) {
       // The deepest known module of the name; the first folder where the two ways part is where the edge stands.
       let target = names;
-      while (target.length > 0 && !known.has(target.join('::')) && !hasChildren(known, target)) target = target.slice(0, -1);
+      while (target.length > 0 && !known.has(target.join('::')) && !hasChildren(known, target))
+        target = target.slice(0, -1);
       if (target.length === 0) continue;
       let depth = 0;
       while (depth < self.length && depth < target.length && self[depth] === target[depth]) depth += 1;
@@ -300,7 +306,9 @@ export function moduleCycles(tree, root) {
       for (const [next, where] of edges.get(name) ?? []) {
         if (state.get(next) === 'open') {
           const cycle = [...way.slice(way.indexOf(next)), next];
-          problems.push(`${where}: modules in a cycle: ${cycle.map((part) => (folder ? `${folder}::${part}` : part)).join(' -> ')}`);
+          problems.push(
+            `${where}: modules in a cycle: ${cycle.map((part) => (folder ? `${folder}::${part}` : part)).join(' -> ')}`,
+          );
         } else if (!state.has(next)) {
           visit(next);
         }
@@ -348,7 +356,8 @@ export function unsafeInUdpOnly(tree) {
   for (const [path, text] of tree) {
     if (!path.endsWith('.rs') || path === 'src/udp.rs' || path.startsWith('src/udp/')) continue;
     const code = rustCode(text);
-    for (const match of code.matchAll(/\bunsafe\b/g)) problems.push(`${path}:${lineOf(code, match.index)}: unsafe outside src/udp.rs`);
+    for (const match of code.matchAll(/\bunsafe\b/g))
+      problems.push(`${path}:${lineOf(code, match.index)}: unsafe outside src/udp.rs`);
   }
   return problems;
 }
@@ -428,7 +437,8 @@ export function knownHoles(cargoLock) {
   for (const match of cargoLock.matchAll(/^name = "([^"]+)"\nversion = "([^"]+)"/gm)) {
     const [, name, version] = match;
     const bound = FIRST_GOOD_VERSION[name];
-    if (bound && olderThan(version, bound)) problems.push(`Cargo.lock: ${name} ${version} has a known hole, ${bound} is the first good one`);
+    if (bound && olderThan(version, bound))
+      problems.push(`Cargo.lock: ${name} ${version} has a known hole, ${bound} is the first good one`);
   }
   return problems;
 }
@@ -440,7 +450,13 @@ export function fileLengths(tree) {
     if (!/\.(rs|ts|vue|mjs|js|css|py)$/.test(path)) continue;
     const lines = text.split('\n');
     if (lines.length <= SOURCE_LINES_MAX) continue;
-    if (!lines.slice(0, 40).join(' ').replace(/\s*(\/\/[/!]?|\*)\s*/g, ' ').includes('longer than 800 lines because')) {
+    if (
+      !lines
+        .slice(0, 40)
+        .join(' ')
+        .replace(/\s*(\/\/[/!]?|\*)\s*/g, ' ')
+        .includes('longer than 800 lines because')
+    ) {
       problems.push(`${path}: ${lines.length} lines, and does not say "longer than 800 lines because …"`);
     }
   }

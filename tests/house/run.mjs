@@ -29,14 +29,20 @@ const locks = [...tree.keys()].filter((path) => path.endsWith('package-lock.json
 const rules = [
   ['pure crates', () => checks.purity(tree)],
   ['arrows between crates', () => checks.crateArrows(tree)],
-  ['cycles between modules', () => ['sfu/src/', 'signaling/src/', 'recording/src/', 'src/'].flatMap((at) => checks.moduleCycles(tree, at))],
+  [
+    'cycles between modules',
+    () => ['sfu/src/', 'signaling/src/', 'recording/src/', 'src/'].flatMap((at) => checks.moduleCycles(tree, at)),
+  ],
   ['floors inside sfu', () => checks.sfuFloors(tree)],
   ['one place for str0m::Rtc', () => checks.oneRtc(tree)],
   ['unsafe only in src/udp.rs', () => checks.unsafeInUdpOnly(tree)],
   ['licences of crates', () => checks.rustLicences(metadata)],
   [
     'licences of npm packages',
-    () => locks.flatMap((path) => checks.npmLicences(JSON.parse(tree.get(path)), path, { tools: path.startsWith('tests/') })),
+    () =>
+      locks.flatMap((path) =>
+        checks.npmLicences(JSON.parse(tree.get(path)), path, { tools: path.startsWith('tests/') }),
+      ),
   ],
   ['versions with known holes', () => checks.knownHoles(tree.get('Cargo.lock'))],
   ['file lengths', () => checks.fileLengths(tree)],

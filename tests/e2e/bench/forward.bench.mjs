@@ -16,15 +16,21 @@ const buckets = (metrics) => {
   return sums;
 };
 
-const total = (metrics, name) => [...metrics].filter(([key]) => key.startsWith(name)).reduce((sum, [, value]) => sum + value, 0);
+const total = (metrics, name) =>
+  [...metrics].filter(([key]) => key.startsWith(name)).reduce((sum, [, value]) => sum + value, 0);
 
 /** The p-th percentile in microseconds, straight within its bucket. */
 function quantile(counts, p) {
-  const bounds = [...counts].map(([bound, count]) => [bound === '+Inf' ? Infinity : Number(bound), count]).sort((a, b) => a[0] - b[0]);
+  const bounds = [...counts]
+    .map(([bound, count]) => [bound === '+Inf' ? Infinity : Number(bound), count])
+    .sort((a, b) => a[0] - b[0]);
   const rank = (p / 100) * bounds.at(-1)[1];
   let [lower, below] = [0, 0];
   for (const [upper, count] of bounds) {
-    if (count >= rank) return (upper === Infinity ? lower : lower + ((upper - lower) * (rank - below)) / Math.max(1, count - below)) * 1e6;
+    if (count >= rank)
+      return (
+        (upper === Infinity ? lower : lower + ((upper - lower) * (rank - below)) / Math.max(1, count - below)) * 1e6
+      );
     [lower, below] = [upper, count];
   }
   return lower * 1e6;
@@ -37,23 +43,36 @@ export async function measure() {
     const labs = [await world.lab(), await world.lab(), await world.lab()];
     for (let look = 0; look < 9; look += 1) {
       await world.join(labs[look % 3], {
-        room, identity: `p${look}`, look, preset: 'seminar', role: look === 0 ? 'teacher' : 'student',
-        width: 320, height: 180, framesPerSecond: 15, viewWidth: 320, viewHeight: 180,
+        room,
+        identity: `p${look}`,
+        look,
+        preset: 'seminar',
+        role: look === 0 ? 'teacher' : 'student',
+        width: 320,
+        height: 180,
+        framesPerSecond: 15,
+        viewWidth: 320,
+        viewHeight: 180,
       });
     }
-    await until('all see all', async () => {
-      for (let look = 0; look < 9; look += 1) {
-        const { pictures } = await labs[look % 3].report(`p${look}`);
-        if (Object.values(pictures).filter((picture) => picture.frames > 10).length < 8) return false;
-      }
-      return true;
-    }, { within: 60_000 });
+    await until(
+      'all see all',
+      async () => {
+        for (let look = 0; look < 9; look += 1) {
+          const { pictures } = await labs[look % 3].report(`p${look}`);
+          if (Object.values(pictures).filter((picture) => picture.frames > 10).length < 8) return false;
+        }
+        return true;
+      },
+      { within: 60_000 },
+    );
     const [before, cpuBefore] = [await world.server.metrics(), world.server.cpuSeconds()];
     await sleep(SECONDS * 1000);
     const [after, cpuAfter] = [await world.server.metrics(), world.server.cpuSeconds()];
     const from = buckets(before);
     const counts = new Map([...buckets(after)].map(([bound, count]) => [bound, count - (from.get(bound) ?? 0)]));
-    const forwarded = total(after, 'lectern_rtp_packets_forwarded_total') - total(before, 'lectern_rtp_packets_forwarded_total');
+    const forwarded =
+      total(after, 'lectern_rtp_packets_forwarded_total') - total(before, 'lectern_rtp_packets_forwarded_total');
     return table(
       ['nine in a seminar, 20 s', 'value'],
       [

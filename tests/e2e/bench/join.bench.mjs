@@ -11,7 +11,15 @@ export async function measure() {
   try {
     const room = world.room('bench-join');
     const teacher = await world.lab();
-    await world.join(teacher, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'seminar', width: 640, height: 360 });
+    await world.join(teacher, {
+      room,
+      identity: 'teacher',
+      look: 0,
+      role: 'teacher',
+      preset: 'seminar',
+      width: 640,
+      height: 360,
+    });
     const frames = [];
     const joined = [];
     for (let i = 0; i < JOINS; i += 1) {
@@ -24,7 +32,12 @@ export async function measure() {
       await lab.do('leave', identity);
       await lab.close();
     }
-    const row = (what, values) => [what, ms(percentile(values, 50)), ms(percentile(values, 95)), ms(Math.max(...values))];
+    const row = (what, values) => [
+      what,
+      ms(percentile(values, 50)),
+      ms(percentile(values, 95)),
+      ms(Math.max(...values)),
+    ];
     return table(
       [`${JOINS} joins`, 'p50', 'p95', 'slowest'],
       [row('click to `join` answered and applied', joined), row('click to first remote frame', frames)],

@@ -41,7 +41,10 @@ export async function measure() {
       row('packets received a second, all together', (one) => Math.round(one.receivedPacketsPerSecond)),
       row('server CPU, of one core', (one) => `${(one.serverCpuShare * 100).toFixed(0)} %`),
       row('server CPU a packet', (one) => `${one.serverCpuMicrosPerReceivedPacket.toFixed(1)} µs`),
-      row('sender to receiver p50 / p99', (one) => `${one.latencyMillisP50.toFixed(1)} / ${one.latencyMillisP99.toFixed(1)} ms`),
+      row(
+        'sender to receiver p50 / p99',
+        (one) => `${one.latencyMillisP50.toFixed(1)} / ${one.latencyMillisP99.toFixed(1)} ms`,
+      ),
       row('faults a decoder would see', (one) => one.decoderViolations),
     ],
   );

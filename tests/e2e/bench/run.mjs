@@ -25,5 +25,8 @@ for (const name of names.filter((one) => wanted.length === 0 || wanted.includes(
   const text = readFileSync(page, 'utf8');
   const mark = new RegExp(`(<!-- bench:${name} -->\n)[^]*?(<!-- /bench -->)`);
   if (!mark.test(text)) throw new Error(`docs/benchmarks.md has no mark for ${name}`);
-  writeFileSync(page, text.replace(mark, (_all, open, close) => `${open}${table}\n${close}`));
+  writeFileSync(
+    page,
+    text.replace(mark, (_all, open, close) => `${open}${table}\n${close}`),
+  );
 }

@@ -57,7 +57,8 @@ class Person {
     for (const [participant, { present, tracks }] of Object.entries(state.participants)) {
       if (!present || participant === identity) continue;
       for (const source of ['screen', 'camera']) {
-        if (this.options.watch !== false && tracks[source] && !tracks[source].muted) pictures.push({ participant, source, ...this.size() });
+        if (this.options.watch !== false && tracks[source] && !tracks[source].muted)
+          pictures.push({ participant, source, ...this.size() });
       }
     }
     const wanted = JSON.stringify(pictures);
@@ -101,7 +102,10 @@ class Person {
         [...this.eyes].map(([key, eye]) => [key, { frames: eye.frames, colour: eye.colour(), gapMs: eye.gapMs }]),
       ),
       local: Object.fromEntries(
-        ['microphone', 'camera', 'screen'].map((source) => [source, session.local(source) && { muted: session.local(source).muted }]),
+        ['microphone', 'camera', 'screen'].map((source) => [
+          source,
+          session.local(source) && { muted: session.local(source).muted },
+        ]),
       ),
     };
   }
@@ -114,7 +118,11 @@ class Person {
 }
 
 const structuredCloneSafe = (value) =>
-  JSON.parse(JSON.stringify(value, (_key, inner) => (inner instanceof Error ? { code: inner.code, message: inner.message } : inner)));
+  JSON.parse(
+    JSON.stringify(value, (_key, inner) =>
+      inner instanceof Error ? { code: inner.code, message: inner.message } : inner,
+    ),
+  );
 
 const people = new Map();
 const person = (id) => {

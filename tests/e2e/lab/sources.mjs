@@ -79,7 +79,13 @@ export class Ear {
     const peaks = [];
     for (let i = 2; i < spectrum.length - 2; i += 1) {
       const here = spectrum[i];
-      if (here > -50 && here >= spectrum[i - 1] && here > spectrum[i + 1] && here > spectrum[i - 2] && here > spectrum[i + 2]) {
+      if (
+        here > -50 &&
+        here >= spectrum[i - 1] &&
+        here > spectrum[i + 1] &&
+        here > spectrum[i - 2] &&
+        here > spectrum[i + 2]
+      ) {
         peaks.push({ frequency: i * width, level: here });
       }
     }

@@ -6,7 +6,10 @@ const calls = new Map();
 const gathered = (connection) =>
   new Promise((resolve) => {
     if (connection.iceGatheringState === 'complete') resolve();
-    connection.addEventListener('icegatheringstatechange', () => connection.iceGatheringState === 'complete' && resolve());
+    connection.addEventListener(
+      'icegatheringstatechange',
+      () => connection.iceGatheringState === 'complete' && resolve(),
+    );
     setTimeout(resolve, 2000);
   });
 
@@ -34,7 +37,8 @@ globalThis.whip = {
   async publish(id, { path, token, colour, frequency, width = 640, height = 360 }) {
     const connection = new RTCPeerConnection();
     const stream = new MediaStream([tone({ frequency }), paint({ colour, width, height })]);
-    for (const track of stream.getTracks()) connection.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+    for (const track of stream.getTracks())
+      connection.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
     const told = await exchange(connection, path, token);
     calls.set(id, { connection, told, token, stream });
     return told;
@@ -70,7 +74,11 @@ globalThis.whip = {
   },
   async patch(id, body, type = 'application/trickle-ice-sdpfrag', headers = {}) {
     const { told, token } = calls.get(id);
-    const response = await fetch(told.location, { method: 'PATCH', headers: { authorization: `Bearer ${token}`, 'content-type': type, ...headers }, body });
+    const response = await fetch(told.location, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${token}`, 'content-type': type, ...headers },
+      body,
+    });
     return response.status;
   },
 };

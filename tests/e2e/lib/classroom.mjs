@@ -41,7 +41,8 @@ export class Classroom {
   async sees(name, { within = 15_000 } = {}) {
     const video = this.tile(name).locator('video');
     await video.waitFor({ state: 'attached', timeout: within });
-    const frames = () => video.evaluate((element) => (element.videoWidth > 0 ? element.getVideoPlaybackQuality().totalVideoFrames : 0));
+    const frames = () =>
+      video.evaluate((element) => (element.videoWidth > 0 ? element.getVideoPlaybackQuality().totalVideoFrames : 0));
     const first = await until(`${name} is seen`, frames, { within });
     await until(`${name} moves`, async () => (await frames()) > first + 5, { within });
   }
@@ -65,7 +66,9 @@ export class Classroom {
 
   /** The screen that says how it ended, or why it did not begin. */
   async outcome(kind, { within = 15_000 } = {}) {
-    await this.page.getByRole('heading', { name: say(`outcome.${kind}.title`), exact: true }).waitFor({ timeout: within });
+    await this.page
+      .getByRole('heading', { name: say(`outcome.${kind}.title`), exact: true })
+      .waitFor({ timeout: within });
   }
 
   async close() {

@@ -53,18 +53,26 @@ export class Firefox {
 
   async #launch() {
     this.profile = mkdtempSync(join(tmpdir(), 'lectern-firefox-'));
-    const lines = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`);
+    const lines = Object.entries(PREFERENCES).map(
+      ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`,
+    );
     writeFileSync(join(this.profile, 'user.js'), `${lines.join('\n')}\n`);
     const program = executable(['firefox-esr', 'firefox'], process.env.FIREFOX);
-    this.#child = spawn(program, ['--headless', '--no-remote', '--remote-debugging-port=0', '--profile', this.profile, 'about:blank'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, HOME: this.profile, MOZ_DISABLE_CONTENT_SANDBOX: '1' },
-    });
+    this.#child = spawn(
+      program,
+      ['--headless', '--no-remote', '--remote-debugging-port=0', '--profile', this.profile, 'about:blank'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, HOME: this.profile, MOZ_DISABLE_CONTENT_SANDBOX: '1' },
+      },
+    );
     this.log = '';
     const keep = (chunk) => (this.log += chunk);
     this.#child.stdout.setEncoding('utf8').on('data', keep);
     this.#child.stderr.setEncoding('utf8').on('data', keep);
-    const address = await until('Firefox listens', () => /WebDriver BiDi listening on (ws:\S+)/.exec(this.log)?.[1], { within: 60_000 });
+    const address = await until('Firefox listens', () => /WebDriver BiDi listening on (ws:\S+)/.exec(this.log)?.[1], {
+      within: 60_000,
+    });
     this.#socket = new WebSocket(`${address}/session`, { perMessageDeflate: false });
     await new Promise((resolve, reject) => this.#socket.once('open', resolve).once('error', reject));
     this.#socket.on('message', (data) => this.#receive(JSON.parse(data)));
@@ -117,7 +125,8 @@ export class Firefox {
 
   async stop() {
     try {
-      if (this.#socket?.readyState === WebSocket.OPEN) await Promise.race([this.command('browser.close', {}), new Promise((resolve) => setTimeout(resolve, 3000))]);
+      if (this.#socket?.readyState === WebSocket.OPEN)
+        await Promise.race([this.command('browser.close', {}), new Promise((resolve) => setTimeout(resolve, 3000))]);
     } catch {
       // it goes anyway
     }

@@ -53,7 +53,10 @@ export class Front {
       try {
         if (file.startsWith('..')) throw new Error('outside');
         const body = readFileSync(join(folders[prefix], file));
-        outgoing.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream', 'cache-control': 'no-store' });
+        outgoing.writeHead(200, {
+          'content-type': types[extname(file)] ?? 'application/octet-stream',
+          'cache-control': 'no-store',
+        });
         outgoing.end(body);
       } catch {
         outgoing.writeHead(404).end();
@@ -77,7 +80,8 @@ export class Front {
     const { hostname, port } = new URL(this.server.url);
     const upstream = connect(Number(port), hostname, () => {
       const headers = [];
-      for (let i = 0; i < incoming.rawHeaders.length; i += 2) headers.push(`${incoming.rawHeaders[i]}: ${incoming.rawHeaders[i + 1]}`);
+      for (let i = 0; i < incoming.rawHeaders.length; i += 2)
+        headers.push(`${incoming.rawHeaders[i]}: ${incoming.rawHeaders[i + 1]}`);
       upstream.write(`${incoming.method} ${incoming.url} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`);
       upstream.write(head);
       upstream.pipe(socket);

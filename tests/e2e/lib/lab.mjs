@@ -38,7 +38,10 @@ export class Lab {
     const page = await newPage(browser);
     await page.goto(`${front.url}/lab/`);
     await page.waitForFunction('globalThis.labReady');
-    const lab = new Lab((code) => page.evaluate(code), () => page.context().close());
+    const lab = new Lab(
+      (code) => page.evaluate(code),
+      () => page.context().close(),
+    );
     lab.page = page;
     return lab;
   }
@@ -50,7 +53,10 @@ export class Lab {
   /** What must succeed. */
   async must(name, ...args) {
     const result = await this.do(name, ...args);
-    if (result?.error) throw new Error(`${name} ${JSON.stringify(args.slice(0, 2))}: ${result.error.code} ${result.error.message}\n${result.error.stack}`);
+    if (result?.error)
+      throw new Error(
+        `${name} ${JSON.stringify(args.slice(0, 2))}: ${result.error.code} ${result.error.message}\n${result.error.stack}`,
+      );
     return result?.ok;
   }
 

@@ -66,7 +66,8 @@ export class Server {
     child.stderr.setEncoding('utf8').on('data', keep);
     this.#exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
     const text = await until('the server says that it is ready', () => {
-      if (child.exitCode !== null) throw Object.assign(new Error(`the server ended with ${child.exitCode}:\n${this.log}`));
+      if (child.exitCode !== null)
+        throw Object.assign(new Error(`the server ended with ${child.exitCode}:\n${this.log}`));
       return readFileSync(ready, 'utf8').trim();
     });
     this.url = readyUrl(text);
@@ -117,7 +118,9 @@ export class Server {
 
   /** CPU seconds used so far, user and system, by all threads. */
   cpuSeconds() {
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').replace(/^.*\)\s/, '').split(' ');
+    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8')
+      .replace(/^.*\)\s/, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 

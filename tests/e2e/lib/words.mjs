@@ -8,7 +8,14 @@ let dictionary;
 function load() {
   const text = readFileSync(join(root, 'web/app/src/i18n/en.ts'), 'utf8');
   const entries = [...text.matchAll(/^\s*'?([\w.-]+)'?:\s*(['"`])((?:\\.|(?!\2)[^\\])*)\2/gm)];
-  return new Map(entries.map(([, key, , value]) => [key, value.replace(/\\(['"`\\])/g, '$1').replace(/\\u\{?([\da-f]{4})\}?/gi, (_all, hex) => String.fromCodePoint(parseInt(hex, 16)))]));
+  return new Map(
+    entries.map(([, key, , value]) => [
+      key,
+      value
+        .replace(/\\(['"`\\])/g, '$1')
+        .replace(/\\u\{?([\da-f]{4})\}?/gi, (_all, hex) => String.fromCodePoint(parseInt(hex, 16))),
+    ]),
+  );
 }
 
 /** The text called `key`, its `{gaps}` filled. */
