@@ -29,7 +29,13 @@ export default tseslint.config(
   },
   {
     files: ['**/*.vue'],
-    rules: { 'vue/multi-word-component-names': 'off' },
+    rules: {
+      'vue/multi-word-component-names': 'off',
+      // Vue's type of destructured props drops `undefined` from optional ones: the rule takes every default for useless.
+      '@typescript-eslint/no-useless-default-assignment': 'off',
+      // An optional prop without a default is undefined, and says so in its type.
+      'vue/require-default-prop': 'off',
+    },
   },
   {
     files: ['scripts/**', '*.config.js', '**/*.mjs'],

@@ -1,0 +1,2 @@
+/** A panel beside the stage. */
+export type Panel = 'people' | 'chat';

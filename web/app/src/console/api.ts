@@ -1,0 +1,142 @@
+// The console's view of the server: rooms, node, and making links. Nothing that comes in is trusted to have a shape.
+import type { Preset, Quality, Role, Source } from '@lectern/client';
+
+/** Somebody in a room. */
+export interface ConsoleParticipant {
+  identity: string;
+  name: string;
+  role: Role;
+  present: boolean;
+  media: 'connected' | 'disconnected' | 'none';
+  quality?: Quality;
+  tracks: Source[];
+}
+
+/** A live room. */
+export interface ConsoleRoom {
+  room: string;
+  title: string;
+  preset: Preset;
+  lesson: string;
+  openedAt: string;
+  participants: ConsoleParticipant[];
+}
+
+/** One thread that carries media. */
+export interface ConsoleWorker {
+  /** `0..1`. */
+  busy: number;
+  peers: number;
+  rooms: number;
+  packetsPerSecond: number;
+}
+
+/** The process. */
+export interface ConsoleNode {
+  version: string;
+  uptimeSeconds: number;
+  workers: ConsoleWorker[];
+}
+
+/** Asks for a link. */
+export interface TokenRequest {
+  room: string;
+  identity: string;
+  name: string;
+  role: Role;
+  preset: Preset;
+  title?: string;
+  ttlSeconds?: number;
+}
+
+/** A link that was made. */
+export interface MadeLink {
+  url: string;
+  expiresAt: string;
+}
+
+/** Why the server did not answer. */
+export type ApiProblem = 'key' | 'unreachable' | 'refused' | 'server';
+
+/** A failed call. */
+export class ApiError extends Error {
+  constructor(
+    readonly problem: ApiProblem,
+    /** The server's words, if any. */
+    readonly detail?: string,
+  ) {
+    super(detail ?? problem);
+  }
+}
+
+/** `fetch`, or something like it in tests. */
+export type Fetch = (path: string, init: RequestInit) => Promise<Response>;
+
+/** Longer than this and the server counts as unreachable. */
+const TIMEOUT_MS = 8_000;
+
+/** The API with one key. */
+export class ConsoleApi {
+  constructor(
+    private readonly key: string,
+    private readonly fetcher: Fetch = (path, init) => fetch(path, init),
+  ) {}
+
+  /** All live rooms, by title. */
+  async rooms(): Promise<ConsoleRoom[]> {
+    const { rooms } = (await this.call('GET', '/api/rooms')) as { rooms?: ConsoleRoom[] };
+    return [...(rooms ?? [])].sort((a, b) => (a.title || a.room).localeCompare(b.title || b.room));
+  }
+
+  /** The process. */
+  async node(): Promise<ConsoleNode> {
+    return (await this.call('GET', '/api/node')) as ConsoleNode;
+  }
+
+  /** Makes a link to a class; the address is absolute. */
+  async makeLink(request: TokenRequest, origin: string): Promise<MadeLink> {
+    const made = (await this.call('POST', '/api/tokens', request)) as {
+      token: string;
+      url?: string;
+      expiresAt: string;
+    };
+    const url = made.url ?? `/room/${encodeURIComponent(request.room)}#token=${made.token}`;
+    return { url: new URL(url, origin).href, expiresAt: made.expiresAt };
+  }
+
+  private async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    const response = await this.fetcher(path, {
+      method,
+      headers: {
+        Authorization: `Bearer ${this.key}`,
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      },
+      cache: 'no-store',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch(() => {
+      throw new ApiError('unreachable');
+    });
+    if (response.status === 401 || response.status === 403) throw new ApiError('key');
+    if (!response.ok) throw new ApiError(response.status < 500 ? 'refused' : 'server', await detailOf(response));
+    return response.json().catch(() => {
+      throw new ApiError('server');
+    });
+  }
+}
+
+async function detailOf(response: Response): Promise<string | undefined> {
+  const text = await response.text().catch(() => '');
+  try {
+    const body = JSON.parse(text) as { message?: unknown; error?: { message?: unknown } | string };
+    const message = typeof body.error === 'object' ? body.error.message : (body.message ?? body.error);
+    return typeof message === 'string' ? message : undefined;
+  } catch {
+    return text !== '' && text.length < 200 ? text : undefined;
+  }
+}
+
+/** A key from the address (`#key=…`), which is then taken out of it. */
+export function keyFromHash(hash: string): string | undefined {
+  return new URLSearchParams(hash.slice(1)).get('key') ?? undefined;
+}

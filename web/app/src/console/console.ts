@@ -1,0 +1,100 @@
+// The console's live state: asks every two seconds, keeps the last good answer while the server is away.
+import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue';
+
+import { readStored, writeStored } from '../ui/stored';
+import { ApiError, ConsoleApi, type ApiProblem, type ConsoleNode, type ConsoleRoom } from './api';
+
+const EVERY_MS = 2_000;
+const KEY = 'lectern.key';
+
+/** The console's state. */
+export interface Console {
+  readonly key: Ref<string | undefined>;
+  readonly rooms: ShallowRef<ConsoleRoom[] | undefined>;
+  readonly node: ShallowRef<ConsoleNode | undefined>;
+  /** Why the last question had no answer. */
+  readonly problem: Ref<ApiProblem | undefined>;
+  readonly busy: Ref<boolean>;
+  signIn(key: string): void;
+  signOut(): void;
+  api(): ConsoleApi | undefined;
+}
+
+/** Asks the server until the scope ends. */
+export function useConsole(initialKey: string | undefined): Console {
+  const key = ref(initialKey ?? readStored(KEY, 'session'));
+  const rooms = shallowRef<ConsoleRoom[]>();
+  const node = shallowRef<ConsoleNode>();
+  const problem = ref<ApiProblem>();
+  const busy = ref(false);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let round = 0;
+
+  const api = () => (key.value === undefined ? undefined : new ConsoleApi(key.value));
+
+  async function ask(): Promise<void> {
+    clearTimeout(timer);
+    const client = api();
+    const mine = ++round;
+    if (!client) return;
+    busy.value = true;
+    try {
+      const [nextRooms, nextNode] = await Promise.all([client.rooms(), client.node()]);
+      if (mine !== round) return;
+      rooms.value = nextRooms;
+      node.value = nextNode;
+      problem.value = undefined;
+      writeStored(KEY, key.value, 'session');
+    } catch (error) {
+      if (mine !== round) return;
+      problem.value = error instanceof ApiError ? error.problem : 'server';
+      if (problem.value === 'key') {
+        writeStored(KEY, undefined, 'session');
+        key.value = undefined;
+        rooms.value = undefined;
+        node.value = undefined;
+      }
+    } finally {
+      if (mine === round) {
+        busy.value = false;
+        if (key.value !== undefined) timer = setTimeout(() => void ask(), EVERY_MS);
+      }
+    }
+  }
+
+  // Nobody looks: nobody asks.
+  const seen = () => {
+    if (document.hidden) clearTimeout(timer);
+    else void ask();
+  };
+  document.addEventListener('visibilitychange', seen);
+  watch(key, () => void ask(), { immediate: true });
+  onScopeDispose(() => {
+    round++;
+    clearTimeout(timer);
+    document.removeEventListener('visibilitychange', seen);
+  });
+
+  return {
+    key,
+    rooms,
+    node,
+    problem,
+    busy,
+    api,
+    signIn(next) {
+      problem.value = undefined;
+      if (key.value === next) void ask();
+      key.value = next;
+    },
+    signOut() {
+      round++;
+      clearTimeout(timer);
+      writeStored(KEY, undefined, 'session');
+      key.value = undefined;
+      rooms.value = undefined;
+      node.value = undefined;
+      problem.value = undefined;
+    },
+  };
+}

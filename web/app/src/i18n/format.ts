@@ -1,0 +1,37 @@
+// Times and numbers for people, in the page's language.
+import { languageTag } from './index';
+
+/** A time of day: `14:05`, `2:05 PM`. */
+export function clockTime(at: Date, language: string = languageTag.value): string {
+  return new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit' }).format(at);
+}
+
+/** How long something has gone on: `0:07`, `12:34`, `1:02:03`. Never negative: clocks of two machines differ. */
+export function elapsed(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
+  const two = (value: number) => String(value).padStart(2, '0');
+  const hours = Math.floor(seconds / 3_600);
+  const minutes = Math.floor((seconds % 3_600) / 60);
+  const rest = two(seconds % 60);
+  return hours > 0 ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
+}
+
+/** How long ago, coarsely: `just now`, `5 minutes ago`, `yesterday`. */
+export function ago(at: Date, now: Date, language: string = languageTag.value): string {
+  const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
+  const seconds = Math.round((at.getTime() - now.getTime()) / 1_000);
+  if (seconds > -45) return format.format(0, 'second');
+  if (seconds > -3_600) return format.format(Math.round(seconds / 60), 'minute');
+  if (seconds > -86_400) return format.format(Math.round(seconds / 3_600), 'hour');
+  return format.format(Math.round(seconds / 86_400), 'day');
+}
+
+/** A whole number with the language's grouping: `12,345`. */
+export function count(value: number, language: string = languageTag.value): string {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value);
+}
+
+/** A ratio `0..1` in percent: `37%`. */
+export function percent(ratio: number, language: string = languageTag.value): string {
+  return new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 0 }).format(ratio);
+}
