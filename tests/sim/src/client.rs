@@ -43,12 +43,12 @@
 mod encoder;
 mod engine;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
-use sfu::media::{Kind, Mid, Source};
+use sfu::media::{Kind, Mid, Rid, Source};
 use str0m::Rtc;
 use str0m::change::SdpPendingOffer;
 use str0m::config::DtlsCert;
@@ -58,7 +58,7 @@ use crate::codec::Stamp;
 use crate::decoder::{DecodedFrame, SlotDecoder};
 
 pub use encoder::VideoShape;
-use encoder::{AudioEncoder, VideoEncoder};
+use encoder::{AudioEncoder, Numbers, VideoEncoder};
 
 /// A sending m-line of the offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +224,8 @@ pub struct Client {
     slot_of_ssrc: BTreeMap<u32, Option<usize>>,
     video: Vec<VideoEncoder>,
     audio: Vec<AudioEncoder>,
+    /// Where streams that are not sent now stopped.
+    numbers: HashMap<(Mid, Option<Rid>), Numbers>,
     connected: bool,
     started: Instant,
     engine_timeout: Instant,
@@ -328,6 +330,11 @@ impl Client {
 
     /// Stops to send a source.
     pub fn unpublish(&mut self, source: Source) {
+        let video = self.video.iter().filter(|e| e.source() == source).map(|e| (e.line(), e.numbers()));
+        let audio = self.audio.iter().filter(|e| e.source() == source).map(|e| (e.line(), e.numbers()));
+        for (line, numbers) in video.chain(audio) {
+            self.numbers.insert((line.mid, line.rid), numbers);
+        }
         self.video.retain(|encoder| encoder.source() != source);
         self.audio.retain(|encoder| encoder.source() != source);
     }

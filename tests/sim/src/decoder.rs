@@ -16,8 +16,8 @@ use crate::codec::{Parsed, PayloadError, Stamp, parse};
 
 /// How long a missing video packet is waited for. Chromium gives up a NACK after ten tries.
 const VIDEO_WAIT: Duration = Duration::from_millis(1000);
-/// With a whole keyframe waiting behind the gap, a decoder need not wait as long.
-const VIDEO_WAIT_KEYFRAME: Duration = Duration::from_millis(300);
+/// With a whole keyframe waiting behind the gap, Chromium's frame buffer shows that one at its time, and forgets what was before.
+const VIDEO_WAIT_KEYFRAME: Duration = Duration::from_millis(100);
 /// How long a missing audio packet is waited for before it is concealed: a usual playout delay.
 const AUDIO_WAIT: Duration = Duration::from_millis(60);
 /// Between two keyframe requests while none came.
@@ -159,15 +159,26 @@ pub struct SlotCounters {
     pub keyframe_requests: u64,
 }
 
+/// A packet that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    packet: SlotPacket,
+    arrived: Instant,
+    /// It was overtaken or repaired: its arrival says nothing about when it was sent.
+    overtaken: bool,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct SlotDecoder {
     kind: Kind,
     ssrc: Option<u32>,
-    buffer: BTreeMap<u64, (Instant, SlotPacket)>,
+    buffer: BTreeMap<u64, Waiting>,
     next_seq: Option<u64>,
     gap_since: Option<Instant>,
-    last_rtp: Option<(u32, Instant)>,
+    last_rtp: Option<u32>,
+    /// The last packet that came in its turn, and when.
+    time_mark: Option<(u32, Instant)>,
     video: video::Assembly,
     audio: audio::Playout,
     wants_keyframe: bool,
@@ -189,6 +200,7 @@ impl SlotDecoder {
             next_seq: None,
             gap_since: None,
             last_rtp: None,
+            time_mark: None,
             video: video::Assembly::default(),
             audio: audio::Playout::default(),
             wants_keyframe: false,
@@ -230,7 +242,8 @@ impl SlotDecoder {
         if packet.seq == next && self.gap_since.take().is_some() {
             self.counters.gaps_closed += 1;
         }
-        self.buffer.insert(packet.seq, (now, packet));
+        let overtaken = self.buffer.last_key_value().is_some_and(|(last, _)| *last > packet.seq);
+        self.buffer.insert(packet.seq, Waiting { packet, arrived: now, overtaken });
         self.advance(now);
     }
 
@@ -294,10 +307,10 @@ impl SlotDecoder {
     fn advance(&mut self, now: Instant) {
         loop {
             let Some(next) = self.next_seq else { return };
-            if let Some((arrived, packet)) = self.buffer.remove(&next) {
+            if let Some(waiting) = self.buffer.remove(&next) {
                 self.next_seq = Some(next + 1);
                 self.gap_since = None;
-                self.take(arrived, now, packet);
+                self.take(now, waiting);
                 continue;
             }
             let Some(&first) = self.buffer.keys().next() else {
@@ -329,7 +342,8 @@ impl SlotDecoder {
     /// Whether a whole keyframe is in the buffer.
     fn keyframe_waits(&self) -> bool {
         let mut next_part = None;
-        self.buffer.iter().any(|(seq, (_, packet))| {
+        self.buffer.iter().any(|(seq, waiting)| {
+            let packet = &waiting.packet;
             let Some(parsed) = packet.codec.and_then(|codec| parse(codec, &packet.payload).ok()) else {
                 return false;
             };
@@ -340,9 +354,10 @@ impl SlotDecoder {
         })
     }
 
-    fn take(&mut self, arrived: Instant, now: Instant, packet: SlotPacket) {
+    fn take(&mut self, now: Instant, waiting: Waiting) {
+        self.check_time(&waiting);
+        let packet = waiting.packet;
         let padding = packet.payload.is_empty();
-        self.check_time(arrived, &packet);
         if padding {
             self.counters.padding += 1;
             return;
@@ -375,23 +390,29 @@ impl SlotDecoder {
     }
 
     /// Timestamps in order, and on the line of the wall clock.
-    fn check_time(&mut self, arrived: Instant, packet: &SlotPacket) {
+    fn check_time(&mut self, waiting: &Waiting) {
+        let rtp_time = waiting.packet.rtp_time;
+        if let Some(last) = self.last_rtp.replace(rtp_time)
+            && rtp_time.wrapping_sub(last).cast_signed() < 0
+        {
+            self.violations.push(Violation::TimestampBack { from: last, to: rtp_time });
+        }
+        if waiting.overtaken {
+            return;
+        }
         let rate = match self.kind {
             Kind::Audio => 48_000,
             Kind::Video => 90_000,
         };
-        if let Some((last, last_at)) = self.last_rtp {
-            let step = packet.rtp_time.wrapping_sub(last).cast_signed();
-            if step < 0 {
-                self.violations.push(Violation::TimestampBack { from: last, to: packet.rtp_time });
-            }
-            let elapsed = arrived.saturating_duration_since(last_at).as_millis();
-            let off = i64::from(step) * 1000 / rate - i64::try_from(elapsed).unwrap_or(i64::MAX);
+        if let Some((mark, at)) = self.time_mark {
+            let step = i64::from(rtp_time.wrapping_sub(mark).cast_signed());
+            let elapsed = waiting.arrived.saturating_duration_since(at).as_millis();
+            let off = step * 1000 / rate - i64::try_from(elapsed).unwrap_or(i64::MAX);
             if off.unsigned_abs() > TIMESTAMP_SLACK.as_millis() as u64 {
                 self.violations.push(Violation::TimestampOffClock { off_ms: off });
             }
         }
-        self.last_rtp = Some((packet.rtp_time, arrived));
+        self.time_mark = Some((rtp_time, waiting.arrived));
     }
 }
 

@@ -40,10 +40,10 @@ fn a_run_follows_from_its_seed() {
     let run = |seed| {
         let mut world = World::new(seed);
         let room = world.open_room();
-        let link = sim::link::LinkConfig {
+        let link = LinkConfig {
             jitter: 15 * MS,
             loss: sim::link::Loss::Uniform { rate: 0.05 },
-            ..sim::link::LinkConfig::delayed(20 * MS)
+            ..LinkConfig::delayed(20 * MS)
         };
         let people: Vec<Who> = (0..3).map(|_| world.join(room, &Join::default().over(link))).collect();
         for who in &people {

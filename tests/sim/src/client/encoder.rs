@@ -87,24 +87,34 @@ pub(super) struct Line {
     pub(super) pt: Pt,
 }
 
-/// Numbers that a stream begins with anywhere (RFC 3550, section 5.1), and goes on from.
-#[derive(Debug)]
-struct Numbers {
+/// Numbers that a stream begins with anywhere (RFC 3550, section 5.1), and goes on from. They belong to the m-line: another track
+/// on it (`replaceTrack`) goes on where the one before ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
     seq: u64,
+    /// The timestamp of the instant `since`.
     rtp_base: u32,
+    since: Instant,
     picture_id: u16,
     tl0: u8,
 }
 
 impl Numbers {
-    fn draw(rng: &mut Rng) -> Self {
+    pub(super) fn draw(rng: &mut Rng, now: Instant) -> Self {
         Numbers {
+            since: now,
             // Below 2^15, so that SRTP's rollover counter starts at the same 0 on both sides (RFC 3711, section 3.3.1).
             seq: rng.next_u64() & 0x7FFF,
             rtp_base: rng.next_u64() as u32,
             picture_id: rng.next_u64() as u16 & 0x7FFF,
             tl0: rng.next_u64() as u8,
         }
+    }
+
+    /// The timestamp of now, in a clock of `rate` Hz.
+    fn rtp_time(&self, now: Instant, rate: u128) -> u32 {
+        let elapsed = now.saturating_duration_since(self.since).as_nanos() * rate / 1_000_000_000;
+        self.rtp_base.wrapping_add(elapsed as u32)
     }
 }
 
@@ -121,7 +131,6 @@ pub(super) struct VideoEncoder {
     shape: VideoShape,
     numbers: Numbers,
     rng: Rng,
-    started: Instant,
     next_at: Instant,
     keyframe_wanted: bool,
     active: bool,
@@ -129,15 +138,20 @@ pub(super) struct VideoEncoder {
 }
 
 impl VideoEncoder {
-    pub(super) fn new(line: Line, stamp: Stamp, shape: VideoShape, mut rng: Rng, now: Instant) -> Self {
-        let numbers = Numbers::draw(&mut rng);
+    pub(super) fn new(
+        line: Line,
+        stamp: Stamp,
+        shape: VideoShape,
+        numbers: Numbers,
+        rng: Rng,
+        now: Instant,
+    ) -> Self {
         VideoEncoder {
             line,
             stamp,
             shape,
             numbers,
             rng,
-            started: now,
             next_at: now,
             keyframe_wanted: true,
             active: true,
@@ -175,9 +189,13 @@ impl VideoEncoder {
         self.keyframe_wanted = true;
     }
 
-    /// All numbers anew, as another encoder would have them.
-    pub(super) fn restart(&mut self) {
-        self.numbers = Numbers::draw(&mut self.rng);
+    pub(super) fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// All numbers anew, as another machine would have them.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.numbers = Numbers::draw(&mut self.rng, now);
         self.stamp.generation += 1;
         self.stamp.frame = 0;
         self.keyframe_wanted = true;
@@ -215,8 +233,7 @@ impl VideoEncoder {
                 .then_some(self.numbers.tl0),
             temporal_id: phase as u8,
         };
-        let elapsed = (now - self.started).as_nanos() * 90_000 / 1_000_000_000;
-        let rtp_time = self.numbers.rtp_base.wrapping_add(elapsed as u32);
+        let rtp_time = self.numbers.rtp_time(now, 90_000);
         let payloads = packetize(&frame);
         let last = payloads.len() - 1;
         for (i, payload) in payloads.into_iter().enumerate() {
@@ -248,8 +265,7 @@ pub(super) struct AudioEncoder {
 }
 
 impl AudioEncoder {
-    pub(super) fn new(line: Line, stamp: Stamp, mut rng: Rng, now: Instant) -> Self {
-        let numbers = Numbers::draw(&mut rng);
+    pub(super) fn new(line: Line, stamp: Stamp, numbers: Numbers, rng: Rng, now: Instant) -> Self {
         AudioEncoder { line, stamp, numbers, rng, next_at: now, level_dbov: -40 }
     }
 
@@ -273,8 +289,12 @@ impl AudioEncoder {
         self.level_dbov = level_dbov.min(0);
     }
 
-    pub(super) fn restart(&mut self) {
-        self.numbers = Numbers::draw(&mut self.rng);
+    pub(super) fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.numbers = Numbers::draw(&mut self.rng, now);
         self.stamp.generation += 1;
         self.stamp.frame = 0;
     }
@@ -302,7 +322,7 @@ impl AudioEncoder {
             rid: None,
             pt: self.line.pt,
             seq: self.numbers.seq,
-            rtp_time: self.numbers.rtp_base.wrapping_add(self.stamp.frame.wrapping_mul(960)),
+            rtp_time: self.numbers.rtp_time(now, 48_000),
             marker: false,
             level_dbov: Some(self.level_dbov.saturating_add(waver).clamp(-127, 0)),
             payload,

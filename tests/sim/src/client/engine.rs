@@ -1,6 +1,6 @@
 //! The client's handling of `str0m::Rtc`; everything here is about one engine's habits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
-use super::encoder::{AudioEncoder, Line, Outgoing, VideoEncoder, VideoShape};
+use super::encoder::{AudioEncoder, Line, Numbers, Outgoing, VideoEncoder, VideoShape};
 use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, far};
 use crate::codec::{Stamp, parse};
 use crate::decoder::{SlotDecoder, SlotPacket};
@@ -92,6 +92,7 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
         slot_of_ssrc: BTreeMap::new(),
         video: Vec::new(),
         audio: Vec::new(),
+        numbers: HashMap::new(),
         connected: false,
         started: now,
         engine_timeout: now,
@@ -301,7 +302,8 @@ pub(super) fn start_encoders(
     match source.kind() {
         Kind::Audio => {
             let line = Line { mid, rid: None, pt };
-            client.audio.push(AudioEncoder::new(line, stamp(0), rng, now));
+            let numbers = numbers(client, &line, &mut rng, now);
+            client.audio.push(AudioEncoder::new(line, stamp(0), numbers, rng, now));
         }
         Kind::Video => {
             let rids: Vec<Option<Rid>> = match &client.config.sends[index].rids[..] {
@@ -314,11 +316,18 @@ pub(super) fn start_encoders(
             for (layer, (rid, shape)) in rids.into_iter().zip(shapes).enumerate() {
                 let layer = layer as u8;
                 let line = Line { mid, rid, pt };
-                let encoder = VideoEncoder::new(line, stamp(layer), *shape, rng.fork(u64::from(layer)), now);
+                let mut rng = rng.fork(u64::from(layer));
+                let numbers = numbers(client, &line, &mut rng, now);
+                let encoder = VideoEncoder::new(line, stamp(layer), *shape, numbers, rng, now);
                 client.video.push(encoder);
             }
         }
     }
+}
+
+/// The numbers that the m-line stopped at, or its first.
+fn numbers(client: &Client, line: &Line, rng: &mut Rng, now: Instant) -> Numbers {
+    client.numbers.get(&(line.mid, line.rid)).copied().unwrap_or_else(|| Numbers::draw(rng, now))
 }
 
 /// The payload type under which both sides know the codec; for H.264 one that allows FU-A.
@@ -332,14 +341,14 @@ fn payload_type(client: &Client, mid: Mid, codec: Codec) -> Option<Pt> {
     client.rtc.codec_config().params().iter().find(fits).map(|params| params.pt())
 }
 
-pub(super) fn restart_source(client: &mut Client, _now: Instant, source: Source) {
+pub(super) fn restart_source(client: &mut Client, now: Instant, source: Source) {
     let mut lines = Vec::new();
     for encoder in client.video.iter_mut().filter(|e| e.source() == source) {
-        encoder.restart();
+        encoder.restart(now);
         lines.push(encoder.line());
     }
     for encoder in client.audio.iter_mut().filter(|e| e.source() == source) {
-        encoder.restart();
+        encoder.restart(now);
         lines.push(encoder.line());
     }
     for line in lines {

@@ -11,6 +11,10 @@ use crate::codec::{Parsed, Stamp};
 /// Over how many frames the average interval for freezes is taken, as in the standard's statistics
 /// (W3C, "Identifiers for WebRTC's Statistics API", freezeCount).
 const INTERVALS: usize = 30;
+/// How far playout is put off at most to hide repairs; Chromium's jitter buffer goes further, but lips then come late.
+const MOST_PLAYOUT_DELAY: Duration = Duration::from_millis(500);
+/// How much of the playout delay is taken back with each frame that did not need it.
+const PLAYOUT_DELAY_DECAY: Duration = Duration::from_micros(200);
 /// How many decoded frames can still be referred to.
 const REFERENCES: usize = 8;
 
@@ -25,8 +29,18 @@ pub(super) struct Assembly {
     ids: Option<Ids>,
     last_rtp: Option<u32>,
     last_at: Option<Instant>,
+    last_shown: Option<Instant>,
+    playout: Playout,
     intervals: VecDeque<Duration>,
     waiting: bool,
+}
+
+/// Relation between timestamps and the time at which frames are shown.
+#[derive(Debug, Default)]
+struct Playout {
+    /// The frame that came earliest for its timestamp.
+    mark: Option<(u32, Instant)>,
+    delay: Duration,
 }
 
 #[derive(Debug)]
@@ -138,7 +152,9 @@ impl Assembly {
             view.counters.switches += 1;
             self.intervals.clear();
         }
-        self.note_interval(now, same_stream, view);
+        self.last_at = Some(now);
+        let shown = self.show(now, frame.rtp_time);
+        self.note_interval(shown, same_stream, view);
         self.references.push_back(stamp.frame);
         if self.references.len() > REFERENCES {
             self.references.pop_front();
@@ -174,9 +190,27 @@ impl Assembly {
         }
     }
 
-    fn note_interval(&mut self, now: Instant, same_stream: bool, view: &mut View<'_>) {
-        if let Some(last) = self.last_at.replace(now).filter(|_| same_stream) {
-            let gap = now.saturating_duration_since(last);
+    /// When the frame is shown: frames are put off evenly by what the latest repairs took, as a jitter buffer does, so that
+    /// the next repair is not seen.
+    fn show(&mut self, now: Instant, rtp_time: u32) -> Instant {
+        let (mark, at) = *self.playout.mark.get_or_insert((rtp_time, now));
+        let ahead = i64::from(rtp_time.wrapping_sub(mark).cast_signed());
+        let step = Duration::from_micros(ahead.unsigned_abs() * 100 / 9);
+        let ideal = if ahead < 0 { at.checked_sub(step).unwrap_or(at) } else { at + step };
+        let late = now.saturating_duration_since(ideal);
+        let shown = now.max(ideal + self.playout.delay);
+        if now <= ideal {
+            self.playout.mark = Some((rtp_time, now));
+        }
+        let wanted = late.min(MOST_PLAYOUT_DELAY);
+        let rest = self.playout.delay.saturating_sub(PLAYOUT_DELAY_DECAY);
+        self.playout.delay = wanted.max(rest);
+        shown
+    }
+
+    fn note_interval(&mut self, shown: Instant, same_stream: bool, view: &mut View<'_>) {
+        if let Some(last) = self.last_shown.replace(shown).filter(|_| same_stream) {
+            let gap = shown.saturating_duration_since(last);
             if !self.intervals.is_empty() {
                 let average = self.intervals.iter().sum::<Duration>() / self.intervals.len() as u32;
                 if gap >= (3 * average).max(average + Duration::from_millis(150)) {
