@@ -1,1 +1,8 @@
-document.title = document.title.trim();
+import './desktop.css';
+import '@lectern/call';
+
+import { createApp } from 'vue';
+
+import DesktopPage from './DesktopPage.vue';
+
+createApp(DesktopPage).mount('#app');
