@@ -9,9 +9,10 @@
 //! - Each [`Classroom::handle_join`] and [`Classroom::handle_request`] is replied to exactly once; a join with an offer and
 //!   a `restart` only after the media machine has answered.
 //! - Lesson events that a request caused are sent to everybody before its reply.
-//! - The owner calls [`Classroom::handle_gone`] for every connection that it has ever named here and that is lost, unless
-//!   the classroom has closed it with [`Output::Close`].
-//! - [`Output::Done`] is the last output: the classroom has ended, and a later join needs a new one.
+//! - The owner calls [`Classroom::handle_gone`] for every connection that it has named here and that is lost. After
+//!   [`Output::Close`] of a connection it hands in nothing more of it (one more `handle_gone` does no harm).
+//! - [`Output::Done`] is the last output, but for refusals of requests that come still: the classroom has ended, and a later
+//!   join needs a new one.
 //!
 //! A panic means a bug here, never bad input.
 

@@ -65,7 +65,7 @@ impl Classroom {
     ) {
         let whip = kind == JoinKind::Whip;
         let resume = join.resume.clone();
-        let admitted = self.admit(now, connection, token, &join);
+        let admitted = self.admit(now, connection, token, kind, &join);
         let result = admitted.and_then(|goes_on| {
             let sources = parse_sources(&join)?;
             let can_send = match &join.offer {
@@ -107,6 +107,7 @@ impl Classroom {
         now: Now,
         connection: ConnectionId,
         token: &VerifiedToken,
+        kind: JoinKind,
         join: &Join,
     ) -> Result<bool, ErrorReply> {
         if self.ended {
@@ -133,8 +134,10 @@ impl Classroom {
         let identity = token.identity();
         let joined_as = entry.member.as_deref();
         let member = self.members.get(identity);
+        // WHIP and WHEP resources have no sessions that go on.
+        let held = member.filter(|held| held.kind == JoinKind::Client && kind == JoinKind::Client);
         let resume =
-            join.resume.as_ref().filter(|resume| member.is_some_and(|held| held.session == resume.session));
+            join.resume.as_ref().filter(|resume| held.is_some_and(|held| held.session == resume.session));
         // A session that is here already may come again only for a new media connection.
         if joined_as.is_some_and(|joined| joined != identity || resume.is_none() || join.offer.is_none()) {
             return Err(refusal(ErrorCode::AlreadyJoined, "this connection has joined already"));

@@ -148,17 +148,19 @@ impl Classroom {
         told: PeerPolicy,
     ) {
         let peer = answered.peer;
+        // What the new connection has no m-line for goes with the old one.
+        for source in self.tracks_of(identity) {
+            if !sources.contains(&source) {
+                self.take_track(now, None, identity, source);
+            }
+        }
         self.drop_media(identity);
-        self.connect_media(identity, answered, sources.clone(), told);
+        self.connect_media(identity, answered, sources, told);
         let tracks = self.state.participants.get(identity).map(|state| state.tracks.clone());
         for (source, track) in tracks.unwrap_or_default() {
-            if sources.contains(&source) {
-                self.media(Command::Publish { peer, source });
-                if track.muted {
-                    self.media(Command::SetMuted { peer, source, muted: true });
-                }
-            } else {
-                self.take_track(now, None, identity, source);
+            self.media(Command::Publish { peer, source });
+            if track.muted {
+                self.media(Command::SetMuted { peer, source, muted: true });
             }
         }
         self.send_view(identity);
