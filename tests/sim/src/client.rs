@@ -263,7 +263,7 @@ impl Client {
     /// If it is no answer to the last offer.
     pub fn handle_answer(&mut self, now: Instant, answer: &str) -> Result<(), AnswerError> {
         let pending = self.pending.take().ok_or(AnswerError::NoOffer)?;
-        engine::accept(&mut self.rtc, pending, answer).map_err(AnswerError::Sdp)?;
+        engine::accept(self, pending, answer).map_err(AnswerError::Sdp)?;
         self.run(now);
         Ok(())
     }

@@ -176,6 +176,7 @@ pub struct SlotDecoder {
     buffer: BTreeMap<u64, Waiting>,
     next_seq: Option<u64>,
     gap_since: Option<Instant>,
+    advanced: Option<Instant>,
     last_rtp: Option<u32>,
     /// The last packet that came in its turn, and when.
     time_mark: Option<(u32, Instant)>,
@@ -199,6 +200,7 @@ impl SlotDecoder {
             buffer: BTreeMap::new(),
             next_seq: None,
             gap_since: None,
+            advanced: None,
             last_rtp: None,
             time_mark: None,
             video: video::Assembly::default(),
@@ -259,7 +261,13 @@ impl SlotDecoder {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let gap = self.gap_since.map(|since| since + self.patience());
+        let gap = self.gap_since.map(|since| match self.kind {
+            Kind::Audio => since + AUDIO_WAIT,
+            Kind::Video if self.advanced.is_some_and(|at| at >= since + VIDEO_WAIT_KEYFRAME) => {
+                since + VIDEO_WAIT
+            }
+            Kind::Video => since + VIDEO_WAIT_KEYFRAME,
+        });
         let request = self.wants_keyframe.then(|| self.last_request.map(|at| at + KEYFRAME_RETRY)).flatten();
         gap.into_iter().chain(request).min()
     }
@@ -305,6 +313,7 @@ impl SlotDecoder {
 
     /// Takes whatever is in order, and gives up what is waited for too long.
     fn advance(&mut self, now: Instant) {
+        self.advanced = Some(now);
         loop {
             let Some(next) = self.next_seq else { return };
             if let Some(waiting) = self.buffer.remove(&next) {
@@ -313,16 +322,23 @@ impl SlotDecoder {
                 self.take(now, waiting);
                 continue;
             }
-            let Some(&first) = self.buffer.keys().next() else {
+            let Some((&first, waiting)) = self.buffer.first_key_value() else {
                 self.gap_since = None;
                 return;
             };
-            let since = *self.gap_since.get_or_insert(now);
-            if now < since + self.patience() {
-                return;
-            }
-            self.counters.packets_lost += first - next;
-            self.next_seq = Some(first);
+            // A gap is as old as the first packet behind it.
+            let since = waiting.arrived;
+            self.gap_since = Some(since);
+            let resume = match self.kind {
+                Kind::Audio => (now >= since + AUDIO_WAIT).then_some(first),
+                Kind::Video if now >= since + VIDEO_WAIT => Some(first),
+                Kind::Video if now >= since + VIDEO_WAIT_KEYFRAME => self.whole_keyframe(),
+                Kind::Video => None,
+            };
+            let Some(resume) = resume else { return };
+            self.buffer = self.buffer.split_off(&resume);
+            self.counters.packets_lost += resume - next;
+            self.next_seq = Some(resume);
             self.gap_since = None;
             match self.kind {
                 Kind::Audio => self.audio.lost(),
@@ -331,26 +347,20 @@ impl SlotDecoder {
         }
     }
 
-    fn patience(&self) -> Duration {
-        match self.kind {
-            Kind::Audio => AUDIO_WAIT,
-            Kind::Video if self.keyframe_waits() => VIDEO_WAIT_KEYFRAME,
-            Kind::Video => VIDEO_WAIT,
-        }
-    }
-
-    /// Whether a whole keyframe is in the buffer.
-    fn keyframe_waits(&self) -> bool {
-        let mut next_part = None;
-        self.buffer.iter().any(|(seq, waiting)| {
+    /// Where a whole keyframe begins in the buffer.
+    fn whole_keyframe(&self) -> Option<u64> {
+        let (mut begins, mut next) = (0, None);
+        self.buffer.iter().find_map(|(seq, waiting)| {
             let packet = &waiting.packet;
-            let Some(parsed) = packet.codec.and_then(|codec| parse(codec, &packet.payload).ok()) else {
-                return false;
-            };
-            let stamp = parsed.stamp;
-            let follows = stamp.part == 0 || next_part == Some((*seq, stamp.part));
-            next_part = (stamp.is_keyframe() && follows).then_some((seq + 1, stamp.part + 1));
-            next_part.is_some() && stamp.part + 1 == stamp.parts
+            let stamp = parse(packet.codec?, &packet.payload).ok()?.stamp;
+            if stamp.is_keyframe() && stamp.part == 0 {
+                begins = *seq;
+            } else if !stamp.is_keyframe() || next != Some((*seq, stamp.part)) {
+                next = None;
+                return None;
+            }
+            next = Some((seq + 1, stamp.part + 1));
+            (stamp.part + 1 == stamp.parts).then_some(begins)
         })
     }
 

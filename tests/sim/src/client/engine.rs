@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
 use sfu::media::{Kind, Mid, Rid, Source};
@@ -18,6 +18,10 @@ use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, Clien
 use crate::codec::{Stamp, parse};
 use crate::decoder::{SlotDecoder, SlotPacket};
 use crate::rng::Rng;
+
+/// What a sender keeps for repairs: Chromium keeps 600 packets or so.
+const RTX_CACHE_PACKETS: usize = 1000;
+const RTX_CACHE_AGE: Duration = Duration::from_secs(3);
 
 fn engine_codec(codec: Codec) -> EngineCodec {
     match codec {
@@ -114,9 +118,24 @@ fn media_kind(kind: Kind) -> MediaKind {
     }
 }
 
-pub(super) fn accept(rtc: &mut Rtc, pending: SdpPendingOffer, answer: &str) -> Result<(), String> {
+pub(super) fn accept(client: &mut Client, pending: SdpPendingOffer, answer: &str) -> Result<(), String> {
     let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
-    rtc.sdp_api().accept_answer(pending, answer).map_err(|error| error.to_string())
+    client.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| error.to_string())?;
+    for (mid, line) in client.send_mids.iter().zip(&client.config.sends) {
+        let rids: Vec<Option<Rid>> = match &line.rids[..] {
+            [] => vec![None],
+            rids => rids.iter().map(|rid| Some(Rid::from(*rid))).collect(),
+        };
+        for rid in rids {
+            // str0m drops all queued repairs once they pass 15 % of what is sent; browsers do not.
+            if let Some(stream) = client.rtc.direct_api().stream_tx_by_mid(*mid, rid)
+                && line.source.kind() == Kind::Video
+            {
+                stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, None);
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn feed(
