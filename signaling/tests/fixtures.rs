@@ -1,6 +1,8 @@
 //! The JSON examples in `tests/fixtures` are read here and by the TypeScript tests, so that the two sides of the wire
 //! cannot drift apart.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
