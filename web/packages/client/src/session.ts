@@ -10,9 +10,12 @@ import type {
   Speakers,
 } from './events.js';
 import { LessonFeed } from './feed.js';
+import { Gate } from './gate.js';
 import { participantOf } from './lesson.js';
+import { LocalTracks } from './local-tracks.js';
 import { MediaLink, type MediaShape } from './media.js';
 import { MediaWatch } from './media-watch.js';
+import { followPage } from './page.js';
 import type {
   Joined,
   LessonState,
@@ -30,7 +33,7 @@ import type {
   ViewPicture,
 } from './protocol.js';
 import { PROTOCOL_VERSION } from './protocol.js';
-import { corrections, interferences, mustHave } from './publications.js';
+import { corrections, interferences } from './publications.js';
 import { afterEnded, afterJoinError, backoffMs } from './recovery.js';
 import { ConnectionLost, Signal } from './signal.js';
 import { SlotMap } from './slots.js';
@@ -53,10 +56,16 @@ export class LecternSession extends Emitter<SessionEvents> {
   readonly #feed = new LessonFeed();
   readonly #slots = new SlotMap();
   readonly #qualities = new Map<string, Quality>();
-  readonly #local = new Map<Source, LocalTrack>();
+  readonly #local = new LocalTracks({
+    changed: (source, track, by) => {
+      if (!track) this.#link?.send(source, null).catch(() => undefined);
+      this.emit('local', { source, track, ...(by !== undefined && { by }) });
+    },
+    deviceEnded: (source) => void this.unpublish(source).catch(() => undefined),
+  });
   readonly #view: ViewSender;
   readonly #stats = new StatsReader();
-  readonly #waiting = new Set<{ resolve: () => void; reject: (error: LecternError) => void }>();
+  readonly #gate = new Gate();
   #shown: readonly ViewPicture[] = [];
   #connection: Connection = { status: 'idle' };
   #media: MediaStatus = 'none';
@@ -76,7 +85,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   #syncing = false;
   /** Counts connections, so that what waited through a cut can see that it is late. */
   #round = 0;
-  #unlisten: (() => void) | undefined;
+  #unfollow: (() => void) | undefined;
 
   constructor(options: SessionOptions) {
     super();
@@ -177,52 +186,48 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (this.#joined && !this.#permissions.has(`publish-${source}`)) {
       throw new LecternError('forbidden', `this participant may not publish ${source}`);
     }
-    this.#setLocal(source, { track, muted });
+    this.#local.set(source, { track, muted });
     // Said with the join, so that media flows at once.
     if (this.#connection.status === 'idle') return;
     try {
       await this.#link?.send(source, track);
       await this.#ask('publish', { source, muted });
     } catch (thrown) {
-      if (this.#local.get(source)?.track === track) this.#dropLocal(source);
+      if (this.#local.get(source)?.track === track) this.#local.drop(source);
       throw thrown;
     }
   }
 
   /** Another device for a source that is published already. */
   async replace(source: Source, track: MediaStreamTrack): Promise<void> {
-    const { muted } = mustHave(this.#local, source);
-    this.#setLocal(source, { track, muted });
+    const { muted } = this.#local.mustGet(source);
+    this.#local.set(source, { track, muted });
     await this.#link?.send(source, track);
   }
 
   async unpublish(source: Source): Promise<void> {
-    if (!this.#local.has(source)) return;
-    this.#dropLocal(source);
+    if (!this.#local.get(source)) return;
+    this.#local.drop(source);
     if (this.#connection.status !== 'idle') await this.#ask('unpublish', { source });
   }
 
   /** Nothing of the source leaves this browser from now on. */
   async mute(source: Source): Promise<void> {
-    const { track, muted } = mustHave(this.#local, source);
-    if (muted) return;
-    this.#setLocal(source, { track, muted: true });
+    if (this.#local.mustGet(source).muted) return;
+    this.#local.setMuted(source, true);
     if (this.#connection.status !== 'idle') await this.#ask('mute', { source, muted: true });
   }
 
   async unmute(source: Source): Promise<void> {
-    const { track, muted } = mustHave(this.#local, source);
-    if (!muted) return;
-    this.#setLocal(source, { track, muted: false });
+    if (!this.#local.mustGet(source).muted) return;
+    this.#local.setMuted(source, false);
     if (this.#connection.status === 'idle') return;
     try {
       await this.#ask('mute', { source, muted: false });
       // A cut on the way brought back what the server knew before.
-      const now = this.#local.get(source);
-      if (now?.muted) this.#setLocal(source, { ...now, muted: false });
+      this.#local.setMuted(source, false);
     } catch (thrown) {
-      const now = this.#local.get(source);
-      if (now) this.#setLocal(source, { ...now, muted: true });
+      this.#local.setMuted(source, true);
       throw thrown;
     }
   }
@@ -324,7 +329,7 @@ export class LecternSession extends Emitter<SessionEvents> {
       refused: (error) => this.#fail(error),
       notice: (name, payload) => this.#onNotice(name, payload),
     });
-    this.#listen();
+    this.#unfollow = this.#follow();
     this.#signal.connect();
   }
 
@@ -365,7 +370,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (round !== this.#round) return;
     if (link) {
       // Before the answer, so that the first packets leave with the first DTLS flight done.
-      await Promise.all([...this.#local].map(([source, { track }]) => link.send(source, track)));
+      await Promise.all([...this.#local.all].map(([source, { track }]) => link.send(source, track)));
       await link.accept(joined.answer ?? '', joined.iceServers);
       if (round !== this.#round) return;
       this.#streams?.fill(link);
@@ -394,18 +399,18 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#correct();
     this.#view.reset();
     this.#watch?.signallingBack();
-    for (const { resolve } of [...this.#waiting]) resolve();
+    this.#gate.open();
   }
 
   /** After a cut: tells the server what it does not know about own tracks, and takes what a teacher muted meanwhile. */
   #correct(): void {
     const known = this.self?.tracks ?? {};
-    for (const [source, local] of this.#local) {
-      if (known[source]?.muted && !local.muted) this.#setLocal(source, { ...local, muted: true }, '');
+    for (const source of this.#local.all.keys()) {
+      if (known[source]?.muted) this.#local.setMuted(source, true, '');
     }
-    for (const { name, payload } of corrections(this.#local, known)) {
+    for (const { name, payload } of corrections(this.#local.all, known)) {
       this.#signal?.request(name, payload).catch((thrown: unknown) => {
-        if (thrown instanceof LecternError && name === 'publish') this.#dropLocal(payload.source);
+        if (thrown instanceof LecternError && name === 'publish') this.#local.drop(payload.source);
       });
     }
   }
@@ -436,7 +441,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#round += 1;
     this.#joined = false;
     this.#session = undefined;
-    this.#unlisten?.();
+    this.#unfollow?.();
     this.#view.stop();
     this.#watch?.stop();
     this.#signal?.close();
@@ -445,11 +450,11 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#link = undefined;
     this.#watch = undefined;
     // After a failure `join` can be tried again, with the same tracks.
-    if (connection.status === 'ended') for (const source of [...this.#local.keys()]) this.#dropLocal(source);
+    if (connection.status === 'ended') for (const source of [...this.#local.all.keys()]) this.#local.drop(source);
     this.#setSlots(this.#slots.reset([]));
     this.#setMedia('none');
     this.#setConnection(connection);
-    for (const { reject } of [...this.#waiting]) reject(error);
+    this.#gate.break(error);
   }
 
   // Requests
@@ -460,19 +465,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     const { status } = this.#connection;
     if (status === 'failed') throw this.#connection.error;
     if (status === 'ended' || status === 'idle') throw new LecternError('ended', 'not in a class');
-    await new Promise<void>((resolve, reject) => {
-      const waiting = {
-        resolve: () => {
-          this.#waiting.delete(waiting);
-          resolve();
-        },
-        reject: (error: LecternError) => {
-          this.#waiting.delete(waiting);
-          reject(error);
-        },
-      };
-      this.#waiting.add(waiting);
-    });
+    await this.#gate.wait();
   }
 
   /** A request that waits for the connection, and is said again when a cut swallowed its answer: all of them bear that. */
@@ -546,10 +539,8 @@ export class LecternSession extends Emitter<SessionEvents> {
 
   #afterLesson(events: Notices['lesson']['events']): void {
     for (const { source, muted, by } of interferences(events, this.#identity ?? '')) {
-      const local = this.#local.get(source);
-      if (!local) continue;
-      if (muted === undefined) this.#dropLocal(source, by ?? '');
-      else this.#setLocal(source, { ...local, muted }, by ?? '');
+      if (muted === undefined) this.#local.drop(source, by ?? '');
+      else this.#local.setMuted(source, muted, by ?? '');
     }
     if (this.#feed.gap) void this.#sync();
     this.#planView();
@@ -612,52 +603,19 @@ export class LecternSession extends Emitter<SessionEvents> {
     }
   }
 
-  #setLocal(source: Source, local: LocalTrack, by?: string): void {
-    const before = this.#local.get(source);
-    local.track.enabled = !local.muted;
-    this.#local.set(source, local);
-    if (before?.track !== local.track) this.#followEnd(source, local.track);
-    this.emit('local', { source, track: local, ...(by !== undefined && { by }) });
-  }
-
-  #dropLocal(source: Source, by?: string): void {
-    if (!this.#local.delete(source)) return;
-    this.#link?.send(source, null).catch(() => undefined);
-    this.emit('local', { source, track: undefined, ...(by !== undefined && { by }) });
-  }
-
-  /** A device that is unplugged, or a share that the browser's own button stops. */
-  #followEnd(source: Source, track: MediaStreamTrack): void {
-    track.addEventListener(
-      'ended',
-      () => {
-        if (this.#local.get(source)?.track === track) this.unpublish(source).catch(() => undefined);
-      },
-      { once: true },
-    );
-  }
-
   // Small change
 
   /** A change of network kills connections that still look well. */
-  #listen(): void {
-    if (typeof window === 'undefined') return;
-    const changed = () => {
-      this.#watch?.networkChanged();
-      this.#probe();
-    };
-    const closing = (event: PageTransitionEvent) => {
-      if (!event.persisted && this.#joined) this.#signal?.say('leave', {});
-    };
-    const network = (navigator as { connection?: EventTarget }).connection;
-    window.addEventListener('online', changed);
-    window.addEventListener('pagehide', closing);
-    network?.addEventListener('change', changed);
-    this.#unlisten = () => {
-      window.removeEventListener('online', changed);
-      window.removeEventListener('pagehide', closing);
-      network?.removeEventListener('change', changed);
-    };
+  #follow(): () => void {
+    return followPage({
+      networkChanged: () => {
+        this.#watch?.networkChanged();
+        this.#probe();
+      },
+      closing: () => {
+        if (this.#joined) this.#signal?.say('leave', {});
+      },
+    });
   }
 
   #probe(): void {
