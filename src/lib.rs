@@ -1,9 +1,20 @@
 //! The shell of Lectern: the only owner of sockets, clock, files and threads. What a class is and how media moves is in
 //! the pure crates `signaling` and `sfu`; this crate carries their inputs and outputs.
+//!
+//! [`Server::start`] brings everything up from [`config::Settings`]; [`Server::stop`] ends it in order.
 
 pub mod addresses;
+pub mod classrooms;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod http;
+pub mod logging;
 pub mod metrics;
+pub mod secrets;
+mod server;
 pub mod store;
 pub mod udp;
 pub mod worker;
+
+pub use server::{Server, StartError};

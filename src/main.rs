@@ -1,2 +1,5 @@
-//! Lectern.
-fn main() {}
+//! Lectern: a media server for real-time classrooms. Everything is in the library; this only calls it.
+
+fn main() -> std::process::ExitCode {
+    lectern::cli::main()
+}

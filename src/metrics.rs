@@ -201,6 +201,7 @@ pub struct Metrics {
     pub append_seconds: Histogram,
     pub append_events: IntCounter,
     pub append_errors: IntCounter,
+    pub room_events_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -269,6 +270,10 @@ impl Metrics {
             append_errors: counter(
                 "lectern_lesson_append_errors_total",
                 "Failed attempts to store lesson events.",
+            ),
+            room_events_dropped: counter(
+                "lectern_room_events_dropped_total",
+                "Events of media that a room did not take in time.",
             ),
             registry: registry.clone(),
         };

@@ -123,6 +123,12 @@ impl LessonStore for Memory {
         ready(Ok(open.cloned()))
     }
 
+    fn open_lessons(&self, limit: u32) -> Later<Vec<LessonSummary>> {
+        let lessons = self.0.lock().unwrap();
+        let found = lessons.iter().rev().map(|(l, _)| l).filter(|l| l.closed_at.is_none());
+        ready(Ok(found.take(limit as usize).cloned().collect()))
+    }
+
     fn lessons(&self, room: Option<&str>, limit: u32) -> Later<Vec<LessonSummary>> {
         let lessons = self.0.lock().unwrap();
         let found = lessons.iter().rev().map(|(l, _)| l).filter(|l| room.is_none_or(|room| l.room == room));
@@ -195,6 +201,8 @@ async fn contract(store: Arc<dyn LessonStore>) {
     let ids = |lessons: Vec<LessonSummary>| lessons.into_iter().map(|l| l.lesson).collect::<Vec<_>>();
     assert_eq!(ids(store.lessons(Some("math"), 10).await.unwrap()), ["b", "a"]);
     assert_eq!(ids(store.lessons(None, 2).await.unwrap()), ["b", "c"]);
+    assert_eq!(ids(store.open_lessons(10).await.unwrap()), ["b", "c"]);
+    assert_eq!(ids(store.open_lessons(1).await.unwrap()), ["b"]);
     let first = store.lessons(Some("math"), 10).await.unwrap().pop().unwrap();
     assert_eq!((first.closed_at, first.last_seq), (Some(closed.at), 6));
 

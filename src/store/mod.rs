@@ -28,6 +28,9 @@ pub trait LessonStore: Send + Sync + 'static {
     /// The lesson of this room that has not ended, if any.
     fn open_lesson(&self, room: &str) -> Later<Option<LessonSummary>>;
 
+    /// Lessons that have not ended, the latest first; at most `limit`.
+    fn open_lessons(&self, limit: u32) -> Later<Vec<LessonSummary>>;
+
     /// Lessons, the latest first, of one room or of all; at most `limit`.
     fn lessons(&self, room: Option<&str>, limit: u32) -> Later<Vec<LessonSummary>>;
 

@@ -120,6 +120,15 @@ impl LessonStore for SqliteStore {
         })
     }
 
+    fn open_lessons(&self, limit: u32) -> Later<Vec<LessonSummary>> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached(&format!("{SUMMARY} WHERE closed_at IS NULL ORDER BY number DESC LIMIT ?"))?
+                .query_map([limit], summary)?
+                .collect()
+        })
+    }
+
     fn lessons(&self, room: Option<&str>, limit: u32) -> Later<Vec<LessonSummary>> {
         let room = room.map(str::to_owned);
         self.read(move |connection| {

@@ -1,0 +1,429 @@
+//! The task of a room: hands inputs to its [`Classroom`] and carries out what comes of them.
+//!
+//! **Stored before acknowledged.** Outputs wait in order. What one turn has logged becomes one append; replies, notices and
+//! closes that stand with it follow when it is on disk. Commands for media never wait. One append is under way at a time,
+//! so a slow disk makes the next one larger.
+//!
+//! **When the store fails**, the append is tried again, less and less often. Meanwhile media goes on: slots and speakers
+//! are still told, and new requests are refused with `unavailable`, as what they did could not be kept. When the
+//! store comes back, everything that was held goes out in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use sfu::id::RoomId;
+use sfu::io::{Command, Event};
+use signaling::classroom::Classroom;
+use signaling::io::{ConnectionId, Output, RequestId};
+use signaling::lesson::{LessonEvent, LessonState};
+use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
+use tokio::sync::mpsc;
+
+use super::{Classrooms, Outlet, Packed, ReplyTo, RoomInput, WorkerLoad, code_name, lock, request_id};
+use crate::clock;
+use crate::secrets::random_hex;
+use crate::store::{Append, Later, LessonStore, StoreError};
+
+/// Inputs that are taken at once: a queue that was emptied one by one would fall behind (a lesson of the forerunner).
+const INPUTS_AT_ONCE: usize = 128;
+/// Events that are read from the store at once.
+const EVENTS_AT_ONCE: u32 = 1000;
+/// First and longest wait before an append is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Outputs that are held while the store fails. A room of 500 whose people all leave makes a few thousand; beyond this
+/// the room is given up, and comes back from the store with the next join.
+const HELD: usize = 20_000;
+
+/// Runs a room until its classroom has ended.
+pub(super) async fn run(
+    rooms: Classrooms,
+    name: String,
+    id: RoomId,
+    worker: usize,
+    mut inbox: mpsc::Receiver<RoomInput>,
+    mut events: mpsc::Receiver<Event>,
+) {
+    if let Some((classroom, first)) = open(&rooms, &name, id, &mut inbox).await {
+        let mut room = Room {
+            rooms: rooms.clone(),
+            name: name.clone(),
+            worker,
+            classroom,
+            outlets: HashMap::new(),
+            replies: HashMap::new(),
+            held: VecDeque::new(),
+            append: None,
+            is_failing: false,
+            participants: 0,
+            done: false,
+        };
+        if let Some(first) = first {
+            room.take(first);
+        }
+        room.drain();
+        room.serve(&mut inbox, &mut events).await;
+        let left = i64::try_from(room.participants).unwrap_or(i64::MAX);
+        rooms.shared.metrics.participants.sub(left);
+    }
+    // Out of the maps first: what comes from then on makes a new room. What came before is handed on to that.
+    rooms.shared.forget(&name, id);
+    lock(&rooms.shared.media).remove(&id);
+    rooms.shared.metrics.rooms.dec();
+    rooms.shared.workers[worker].rooms.fetch_sub(1, Relaxed);
+    inbox.close();
+    while let Some(input) = inbox.recv().await {
+        match input {
+            join @ RoomInput::Join { .. } => {
+                rooms.join(&name, join);
+            }
+            other => other.refuse(ErrorCode::NotJoined, "the room has ended"),
+        }
+    }
+}
+
+/// The classroom: restored from its open lesson, or made for the first join, which is given back.
+async fn open(
+    rooms: &Classrooms,
+    name: &str,
+    id: RoomId,
+    inbox: &mut mpsc::Receiver<RoomInput>,
+) -> Option<(Classroom, Option<RoomInput>)> {
+    let config = &rooms.shared.classroom;
+    match load(rooms.shared.store.as_ref(), name).await {
+        Ok(Some((state, events))) => {
+            let classroom = Classroom::restore(clock::now(), id, state, events, config.clone());
+            return Some((classroom, None));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(room = name, %error, "the lesson of a room cannot be read");
+            inbox.close();
+            while let Some(input) = inbox.recv().await {
+                input.refuse(ErrorCode::Unavailable, "the lesson store does not answer");
+            }
+            return None;
+        }
+    }
+    loop {
+        match inbox.recv().await? {
+            RoomInput::Join { connection, token, kind, join, reply, outlet } => {
+                let settings = token.room_settings();
+                let lesson = random_hex::<16>();
+                let classroom =
+                    Classroom::open(clock::now(), id, name.to_owned(), lesson, settings, config.clone());
+                return Some((
+                    classroom,
+                    Some(RoomInput::Join { connection, token, kind, join, reply, outlet }),
+                ));
+            }
+            RoomInput::Shutdown => return None,
+            // Nobody is here yet.
+            other => other.refuse(ErrorCode::NotJoined, "join first"),
+        }
+        // A room that was made to be restored, and has nothing to restore, goes again.
+        if inbox.is_empty() {
+            return None;
+        }
+    }
+}
+
+/// The open lesson of a room, and its events.
+async fn load(
+    store: &dyn LessonStore,
+    room: &str,
+) -> Result<Option<(LessonState, Vec<LessonEvent>)>, StoreError> {
+    let Some(lesson) = store.open_lesson(room).await? else { return Ok(None) };
+    let mut events: Vec<LessonEvent> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event| event.seq);
+        let more = store.events(&lesson.lesson, after, EVENTS_AT_ONCE).await?;
+        if more.is_empty() {
+            break;
+        }
+        events.extend(more);
+    }
+    Ok(LessonState::fold(&events).map(|state| (state, events)))
+}
+
+struct Room {
+    rooms: Classrooms,
+    name: String,
+    worker: usize,
+    classroom: Classroom,
+    outlets: HashMap<ConnectionId, Box<dyn Outlet>>,
+    replies: HashMap<(ConnectionId, RequestId), Pending>,
+    /// What is to be said, in order, and has to wait for an append. `Log` entries are still to be stored.
+    held: VecDeque<Output>,
+    append: Option<Appending>,
+    is_failing: bool,
+    /// As counted in the metrics.
+    participants: usize,
+    done: bool,
+}
+
+struct Pending {
+    reply: ReplyTo,
+    is_join: bool,
+    since: Instant,
+}
+
+/// An append under way.
+struct Appending {
+    result: Later<()>,
+    append: Append,
+    /// How many of the held outputs, from the first, wait for it.
+    covers: usize,
+    since: Instant,
+    retry_in: Duration,
+}
+
+impl Room {
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<RoomInput>, events: &mut mpsc::Receiver<Event>) {
+        let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
+        let mut media = Vec::with_capacity(INPUTS_AT_ONCE);
+        while !(self.done && self.held.is_empty() && self.append.is_none()) {
+            let wake = self.classroom.poll_timeout().filter(|_| !self.done);
+            tokio::select! {
+                result = stored(&mut self.append), if self.append.is_some() => self.stored(result),
+                _ = inbox.recv_many(&mut inputs, INPUTS_AT_ONCE), if !self.done => {
+                    for input in inputs.drain(..) {
+                        self.take(input);
+                    }
+                }
+                _ = events.recv_many(&mut media, INPUTS_AT_ONCE), if !self.done => {
+                    for event in media.drain(..) {
+                        self.classroom.handle_media(clock::now(), event);
+                    }
+                }
+                () = sleep_until(wake), if wake.is_some() => self.classroom.handle_timeout(clock::now()),
+            }
+            self.drain();
+        }
+    }
+
+    fn take(&mut self, input: RoomInput) {
+        let now = clock::now();
+        match input {
+            input @ (RoomInput::Join { .. } | RoomInput::Request { .. }) if self.is_failing => {
+                input.refuse(ErrorCode::Unavailable, "the lesson cannot be stored at the moment");
+            }
+            RoomInput::Join { connection, token, kind, join, reply, outlet } => {
+                let request = self.expect_reply(connection, reply, true);
+                self.outlets.entry(connection).or_insert(outlet);
+                let session = random_hex::<16>();
+                self.classroom.handle_join(now, connection, request, &token, session, kind, *join);
+            }
+            RoomInput::Request { connection, request: message, reply } => {
+                let request = self.expect_reply(connection, reply, false);
+                self.classroom.handle_request(now, connection, request, message);
+            }
+            RoomInput::Gone { connection } => {
+                if self.outlets.remove(&connection).is_some() {
+                    self.classroom.handle_gone(now, connection);
+                }
+            }
+            RoomInput::Summary(answer) => {
+                // The console may have gone.
+                let _ = answer.send(self.classroom.summary());
+            }
+            RoomInput::Shutdown => self.classroom.handle_shutdown(now),
+        }
+    }
+
+    fn expect_reply(&mut self, connection: ConnectionId, reply: ReplyTo, is_join: bool) -> RequestId {
+        let request = request_id(&self.rooms.shared);
+        self.replies.insert((connection, request), Pending { reply, is_join, since: Instant::now() });
+        request
+    }
+
+    /// Carries out what the classroom wants.
+    fn drain(&mut self) {
+        let mut logged = false;
+        while let Some(output) = self.classroom.poll_output() {
+            match output {
+                Output::Media(command) => self.order(command),
+                Output::Done => self.done = true,
+                Output::Notify { connections, notice } if self.is_failing && is_fleeting(&notice) => {
+                    self.notify(&connections, &notice);
+                }
+                output => {
+                    logged |= matches!(output, Output::Log(_));
+                    self.held.push_back(output);
+                }
+            }
+        }
+        if logged {
+            self.count_participants();
+        }
+        self.pump();
+        if self.held.len() > HELD {
+            self.give_up("more happened than can be held while the store fails");
+        }
+    }
+
+    /// Starts the next append, or says what need not wait for one.
+    fn pump(&mut self) {
+        if self.append.is_some() {
+            return;
+        }
+        let logged = self.held.iter().filter_map(|output| match output {
+            Output::Log(event) => Some(event.clone()),
+            _ => None,
+        });
+        let events: Vec<LessonEvent> = logged.collect();
+        if events.is_empty() {
+            self.say(self.held.len());
+            return;
+        }
+        let lesson = self.classroom.state().lesson.clone();
+        let append = Append { lesson, room: self.name.clone(), events };
+        self.append = Some(Appending {
+            result: self.rooms.shared.store.append(append.clone()),
+            append,
+            covers: self.held.len(),
+            since: Instant::now(),
+            retry_in: RETRY.0,
+        });
+    }
+
+    fn stored(&mut self, result: Result<(), StoreError>) {
+        let Some(mut appending) = self.append.take() else { return };
+        let metrics = &self.rooms.shared.metrics;
+        match result {
+            Ok(()) => {
+                metrics.append_seconds.observe(appending.since.elapsed().as_secs_f64());
+                metrics.append_events.inc_by(appending.append.events.len() as u64);
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!(room = self.name, "the lesson can be stored again");
+                }
+                self.say(appending.covers);
+            }
+            Err(error) => {
+                metrics.append_errors.inc();
+                // A transaction whose commit failed may have been kept after all; what is there need not be added again.
+                if let (StoreError::OutOfOrder { last, .. }, true) = (&error, self.is_failing) {
+                    let first = appending.append.events.first().map_or(0, |event| event.seq);
+                    appending.append.events.retain(|event| event.seq > *last);
+                    if first > *last {
+                        return self.give_up(&error.to_string());
+                    }
+                } else if !error.is_passing() {
+                    return self.give_up(&error.to_string());
+                }
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::error!(room = self.name, %error, "the lesson cannot be stored; trying again");
+                }
+                let (wait, store) = (appending.retry_in, self.rooms.shared.store.clone());
+                let append = appending.append.clone();
+                appending.retry_in = (wait * 2).min(RETRY.1);
+                appending.result = Box::pin(async move {
+                    tokio::time::sleep(wait).await;
+                    store.append(append).await
+                });
+                self.append = Some(appending);
+            }
+        }
+    }
+
+    /// Says the first held outputs.
+    fn say(&mut self, count: usize) {
+        for output in self.held.drain(..count).collect::<Vec<_>>() {
+            match output {
+                Output::Reply { connection, request, result } => self.reply(connection, request, result),
+                Output::Notify { connections, notice } => self.notify(&connections, &notice),
+                Output::Close { connection } => {
+                    if let Some(outlet) = self.outlets.remove(&connection) {
+                        outlet.close();
+                    }
+                }
+                // Stored by now; the other two never wait.
+                Output::Log(_) | Output::Media(_) | Output::Done => {}
+            }
+        }
+    }
+
+    fn reply(&mut self, connection: ConnectionId, request: RequestId, result: Result<Answer, ErrorReply>) {
+        let Some(pending) = self.replies.remove(&(connection, request)) else { return };
+        let metrics = &self.rooms.shared.metrics;
+        let outcome = result.as_ref().map_or_else(|error| code_name(error.code), |_| "ok".to_owned());
+        if pending.is_join {
+            metrics.joins.with_label_values(&[&outcome]).inc();
+            if result.is_ok() {
+                metrics.join_seconds.observe(pending.since.elapsed().as_secs_f64());
+            }
+        } else {
+            metrics.requests.with_label_values(&[&outcome]).inc();
+        }
+        (pending.reply)(result);
+    }
+
+    fn notify(&self, connections: &[ConnectionId], notice: &Notice) {
+        let packed = Packed::new(notice);
+        for connection in connections {
+            if let Some(outlet) = self.outlets.get(connection) {
+                outlet.notify(&packed);
+            }
+        }
+    }
+
+    fn order(&mut self, command: Command) {
+        let worker: &WorkerLoad = &self.rooms.shared.workers[self.worker];
+        if worker.handle.send(command).is_err() {
+            // Joins find out by the classroom's deadline; readiness and the worker's own log tell the operator.
+            tracing::debug!(room = self.name, worker = self.worker, "the media worker is gone");
+        }
+    }
+
+    fn count_participants(&mut self) {
+        let present = self.classroom.state().present().count();
+        let metrics = &self.rooms.shared.metrics;
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.participants.add(signed(present) - signed(self.participants));
+        self.participants = present;
+    }
+
+    /// Ends the room without its log: what could not be stored did not happen, and the next join restores what did.
+    fn give_up(&mut self, reason: &str) {
+        tracing::error!(
+            room = self.name,
+            reason,
+            "the room is given up, and will be restored from the store"
+        );
+        self.append = None;
+        self.held.clear();
+        self.done = true;
+        for (_, pending) in self.replies.drain() {
+            (pending.reply)(Err(ErrorReply::new(ErrorCode::Unavailable, "the lesson could not be stored")));
+        }
+        let ended = Packed::new(&Notice::Ended { reason: EndReason::Shutdown });
+        for (_, outlet) in self.outlets.drain() {
+            outlet.notify(&ended);
+            outlet.close();
+        }
+        self.order(Command::CloseRoom { room: self.classroom.id() });
+    }
+}
+
+/// Waits for the append; the caller has made sure that there is one.
+async fn stored(append: &mut Option<Appending>) -> Result<(), StoreError> {
+    match append {
+        Some(appending) => appending.result.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Notices about media, which are true whatever the log says.
+fn is_fleeting(notice: &Notice) -> bool {
+    matches!(
+        notice,
+        Notice::Slots { .. } | Notice::Speakers { .. } | Notice::Quality { .. } | Notice::Media { .. }
+    )
+}

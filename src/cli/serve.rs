@@ -1,0 +1,81 @@
+//! `lectern serve`: runs the server until Ctrl-C or SIGTERM.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use signaling::lesson::Preset;
+use signaling::permission::Role;
+use signaling::token::{Claims, sign};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{Server, clock, logging};
+
+/// The demo's room, and how long its links are good.
+const DEMO_ROOM: &str = "demo";
+const DEMO_LINKS: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
+    let settings = super::settings(matches)?;
+    logging::start(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("shell").enable_all().build()?;
+    let result = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let demo = settings.demo;
+        let server = tokio::select! {
+            server = Server::start(settings) => server?,
+            () = either(&mut interrupt, &mut terminate) => return Ok(()),
+        };
+        if demo {
+            print_links(&server)?;
+        }
+        either(&mut interrupt, &mut terminate).await;
+        tracing::info!("ending; press Ctrl-C again to end at once");
+        tokio::select! {
+            () = server.stop() => {}
+            () = either(&mut interrupt, &mut terminate) => tracing::warn!("ended at once"),
+        }
+        Ok(())
+    });
+    // A blocking read that hangs on a broken disk does not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Links into the demo room, on standard output.
+fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
+    let secret = server.secrets().token_secret.expose().as_bytes();
+    let url = server.public_url();
+    let token = |identity: &str, name: &str, role: Role| {
+        sign(
+            secret,
+            &Claims {
+                room: DEMO_ROOM.into(),
+                identity: identity.into(),
+                name: name.into(),
+                role,
+                expires_at_secs: clock::wall().plus(DEMO_LINKS).as_secs(),
+                not_before_secs: None,
+                preset: Some(Preset::Seminar),
+                title: Some("Demo class".into()),
+            },
+        )
+    };
+    let room = |token: String| format!("{url}/room/{DEMO_ROOM}#token={token}");
+    println!("Open these in a browser on this machine:");
+    println!("  teacher  {}", room(token("teacher", "Teacher", Role::Teacher)?));
+    println!("  student  {}", room(token("student-1", "Student 1", Role::Student)?));
+    println!("  student  {}", room(token("student-2", "Student 2", Role::Student)?));
+    println!("  desktop  {url}/desktop#token={}", token("desktop", "Desktop", Role::Student)?);
+    println!("  console  {url}/console#key={}", server.secrets().api_key.expose());
+    println!("Ctrl-C ends the server.");
+    Ok(())
+}

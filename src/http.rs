@@ -1,0 +1,92 @@
+//! HTTP: the pages, the API, WHIP and WHEP, metrics, and the transport of signalling.
+
+mod api;
+mod assets;
+mod auth;
+mod error;
+mod frames;
+mod gate;
+mod guard;
+mod headers;
+mod listen;
+mod sdpfrag;
+mod socket;
+mod socket_message;
+mod whip;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::classrooms::Classrooms;
+use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::secrets::Secrets;
+use crate::store::LessonStore;
+
+pub use listen::{Peer, serve};
+pub use socket::Sockets;
+pub use whip::Sessions as WhipSessions;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Keys.
+    pub secrets: Arc<Secrets>,
+    /// Where browsers find this server, without a slash at the end.
+    pub public_url: Arc<str>,
+    /// The rooms.
+    pub classrooms: Classrooms,
+    /// The lessons.
+    pub store: Arc<dyn LessonStore>,
+    /// For counting.
+    pub metrics: Arc<Metrics>,
+    /// WHIP and WHEP sessions.
+    pub sessions: Arc<WhipSessions>,
+    /// When the server started.
+    pub started: Instant,
+}
+
+/// All routes, and the signalling behind them.
+pub fn router(app: App) -> (Router, Sockets) {
+    let (layer, sockets) = socket::layer(&app);
+    let gate = gate::Gate::new(sockets.closers());
+    let timeout = Duration::from_secs(app.settings.http_request_timeout_seconds);
+    let body = usize::try_from(app.settings.http_body_bytes).unwrap_or(usize::MAX);
+    let routes = Router::new()
+        .route("/healthz", get(api::alive))
+        .route("/readyz", get(api::ready))
+        .route("/metrics", get(api::metrics))
+        .route("/api/tokens", post(api::make_token))
+        .route("/api/rooms", get(api::rooms))
+        .route("/api/node", get(api::node))
+        .merge(whip::routes())
+        .merge(assets::routes())
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::extract::DefaultBodyLimit::max(body))
+        .layer(from_fn_with_state(timeout, limit_time))
+        .with_state(app)
+        // Signalling has its own limits of time and length.
+        .layer(layer)
+        .layer(from_fn_with_state(gate, gate::pass))
+        .layer(from_fn(headers::add));
+    (routes, sockets)
+}
+
+/// A request that takes too long, for example because its body trickles in.
+async fn limit_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => error::Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
+            .into_response(),
+    }
+}

@@ -1,0 +1,295 @@
+//! Brings the server up from its settings, and down again in order.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use signaling::classroom::ClassroomConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as Task;
+
+use crate::addresses;
+use crate::classrooms::{Classrooms, ClassroomsConfig};
+use crate::config::Settings;
+use crate::http::{self, App, Sockets};
+use crate::metrics::{Metrics, WorkerStats};
+use crate::secrets::{Secrets, SecretsError};
+use crate::store::{LessonStore, SqliteStore, StoreError};
+use crate::worker::{self, WorkerConfig, WorkerHandle};
+
+/// Events of all media workers that wait for the lessons: a second of a loaded machine.
+const EVENTS: usize = 16_384;
+/// Open lessons that are taken up at the start; more wait for their first join.
+const RESTORED: u32 = 1000;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The HTTP address cannot be had.
+    #[error("http_listen: cannot listen on {address}: {source}")]
+    Listen {
+        /// As set.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A media worker has no socket or thread.
+    #[error("udp_port: media worker {index} cannot start on port {port}: {source}")]
+    Worker {
+        /// Which.
+        index: usize,
+        /// Its port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are not that many ports.
+    #[error("udp_port: {first} and {workers} workers lead beyond port 65535")]
+    Ports {
+        /// As set.
+        first: u16,
+        /// How many.
+        workers: usize,
+    },
+    /// No address for media.
+    #[error("public_ip: {0}")]
+    Addresses(io::Error),
+    /// The data folder cannot be made.
+    #[error("data_dir: cannot make {}: {source}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The lessons cannot be opened.
+    #[error("data_dir: cannot open {}: {source}", .path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// No secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The ready file cannot be written.
+    #[error("ready_file: cannot write {}: {source}", .path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A running server. Dropping it ends nothing in order; [`Server::stop`] does.
+pub struct Server {
+    http: SocketAddr,
+    udp: Vec<SocketAddr>,
+    public_url: Arc<str>,
+    secrets: Arc<Secrets>,
+    classrooms: Classrooms,
+    sockets: Sockets,
+    stop: watch::Sender<bool>,
+    listener: Task<()>,
+    workers: Vec<(WorkerHandle, JoinHandle<()>)>,
+    drain: Duration,
+}
+
+/// What the ready file says.
+#[derive(Serialize)]
+struct Ready<'a> {
+    http: SocketAddr,
+    udp: &'a [SocketAddr],
+    pid: u32,
+}
+
+impl Server {
+    /// Starts everything; returns when it can be used.
+    ///
+    /// # Errors
+    /// When something that was asked for cannot be had. What was started until then ends again.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let started = Instant::now();
+        std::fs::create_dir_all(&settings.data_dir)
+            .map_err(|source| StartError::Folder { path: settings.data_dir.clone(), source })?;
+        let secrets = Arc::new(Secrets::load(&settings)?);
+        let path = settings.data_dir.join("lessons.db");
+        let store = SqliteStore::open(&path).map_err(|source| StartError::Store { path, source })?;
+        let store: Arc<dyn LessonStore> = Arc::new(store);
+        let address = settings.http_listen;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let http = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+
+        let (events_in, events) = mpsc::channel(EVENTS);
+        let workers = start_workers(&settings, events_in)?;
+        let stats: Vec<Arc<WorkerStats>> = workers.iter().map(|(handle, _)| handle.stats()).collect();
+        let metrics = Arc::new(Metrics::new(stats));
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let classrooms = Classrooms::start(
+            ClassroomsConfig {
+                workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
+                store: store.clone(),
+                metrics: metrics.clone(),
+                classroom: ClassroomConfig::default(),
+                rooms_max: count(settings.rooms),
+                queue: count(settings.room_queue_messages),
+            },
+            events,
+        );
+        restore(&classrooms, store.as_ref()).await;
+
+        let public_url: Arc<str> = match &settings.public_url {
+            Some(url) => url.trim_end_matches('/').into(),
+            None => format!("http://{}", local_name(http)).into(),
+        };
+        let settings = Arc::new(settings);
+        let (router, sockets) = http::router(App {
+            settings: settings.clone(),
+            secrets: secrets.clone(),
+            public_url: public_url.clone(),
+            classrooms: classrooms.clone(),
+            store,
+            metrics: metrics.clone(),
+            sessions: Arc::default(),
+            started,
+        });
+        let (stop, stopping) = watch::channel(false);
+        let listening = settings.clone();
+        let listener =
+            tokio::spawn(async move { http::serve(listener, router, &listening, metrics, stopping).await });
+        let server = Server {
+            http,
+            udp: workers.iter().map(|(handle, _)| handle.udp_addr()).collect(),
+            public_url,
+            secrets,
+            classrooms,
+            sockets,
+            stop,
+            listener,
+            workers,
+            drain: Duration::from_secs(settings.drain_seconds),
+        };
+        if let Some(path) = &settings.ready_file {
+            server
+                .write_ready(path)
+                .map_err(|source| StartError::ReadyFile { path: path.clone(), source })?;
+        }
+        tracing::info!(%http, udp = ?server.udp, "ready");
+        Ok(server)
+    }
+
+    /// Where HTTP listens.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the media workers listen.
+    pub fn udp_addrs(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    /// Where browsers find the server.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Its keys.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Ends in order: everybody is told, lessons are stored, sockets closed, threads joined.
+    pub async fn stop(self) {
+        let begun = Instant::now();
+        self.classrooms.shutdown(begun + self.drain).await;
+        self.sockets.close().await;
+        self.stop.send_replace(true);
+        // Long polls and slow clients are not waited for.
+        let mut listener = self.listener;
+        if tokio::time::timeout(Duration::from_secs(1), &mut listener).await.is_err() {
+            listener.abort();
+        }
+        for (handle, _) in &self.workers {
+            handle.shutdown();
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for (_, thread) in self.workers {
+                // A worker catches its own panics; there is nothing in its result.
+                let _ = thread.join();
+            }
+        });
+        if tokio::time::timeout(Duration::from_secs(1), joined).await.is_err() {
+            tracing::error!("a media worker did not end");
+        }
+        tracing::info!(milliseconds = begun.elapsed().as_millis(), "ended");
+    }
+
+    fn write_ready(&self, path: &Path) -> io::Result<()> {
+        let ready = Ready { http: self.http, udp: &self.udp, pid: std::process::id() };
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".draft");
+        // Renamed into place, so that nobody reads half of it.
+        std::fs::write(&draft, serde_json::to_vec(&ready)?)?;
+        std::fs::rename(&draft, path)
+    }
+}
+
+fn start_workers(
+    settings: &Settings,
+    events: mpsc::Sender<sfu::io::Event>,
+) -> Result<Vec<(WorkerHandle, JoinHandle<()>)>, StartError> {
+    let count = settings.worker_count();
+    let candidate_ips = addresses::candidates(&settings.public_ip).map_err(StartError::Addresses)?;
+    let mut workers = Vec::with_capacity(count);
+    for index in 0..count {
+        let port = match settings.udp_port {
+            0 => 0,
+            first => u16::try_from(index)
+                .ok()
+                .and_then(|index| first.checked_add(index))
+                .ok_or(StartError::Ports { first, workers: count })?,
+        };
+        let config = WorkerConfig {
+            index,
+            port,
+            candidate_ips: candidate_ips.clone(),
+            stats: Arc::default(),
+            records: None,
+        };
+        let worker = worker::start(config, events.clone()).map_err(|source| StartError::Worker {
+            index,
+            port,
+            source,
+        })?;
+        workers.push(worker);
+    }
+    Ok(workers)
+}
+
+/// Takes up lessons that were open when the server last ended: those who do not come back are marked as gone, and rooms that
+/// stay empty are closed, as if the server had never been away.
+async fn restore(classrooms: &Classrooms, store: &dyn LessonStore) {
+    match store.open_lessons(RESTORED).await {
+        Ok(lessons) => lessons.iter().for_each(|lesson| classrooms.restore(&lesson.room)),
+        Err(error) => tracing::error!(%error, "open lessons cannot be read"),
+    }
+}
+
+/// The name under which a browser on this machine finds the address: `localhost` is a secure context, in which a page may
+/// use camera and microphone without TLS.
+fn local_name(http: SocketAddr) -> String {
+    let ip = http.ip().to_canonical();
+    if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST {
+        format!("localhost:{}", http.port())
+    } else {
+        http.to_string()
+    }
+}
