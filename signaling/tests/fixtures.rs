@@ -102,3 +102,43 @@ fn lessons_fold_as_written() {
         assert_eq!(round_trip::<Option<LessonState>>(&fixture.state), fixture.state, "{path:?}");
     }
 }
+
+/// The examples of `docs/protocol.md` (fenced blocks such as `json request:chat`) are of the types that they show.
+#[test]
+fn the_examples_of_the_protocol_page_are_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut seen = 0;
+    for block in page.split("\n```json ").skip(1) {
+        let (info, rest) = block.split_once('\n').unwrap();
+        let value: Value = serde_json::from_str(rest.split_once("\n```").unwrap().0).unwrap();
+        let (direction, event) = info.split_once(':').unwrap_or((info, ""));
+        let whole = json!({ "event": event, "payload": value });
+        match direction {
+            "claims" => {
+                let mut claims = serde_json::to_value(
+                    serde_json::from_value::<signaling::token::Claims>(value.clone()).unwrap(),
+                )
+                .unwrap();
+                claims["aud"] = signaling::token::AUDIENCE.into();
+                assert_eq!(claims, value);
+            }
+            "request" if event == "join" => assert_eq!(round_trip::<Join>(&value), value),
+            "request" => assert_eq!(round_trip::<Request>(&whole), whole),
+            "answer" => assert_eq!(round_trip::<Answer>(&value), value),
+            "notice" => assert_eq!(round_trip::<Notice>(&whole), whole),
+            other => panic!("an example of an unknown kind: {other}"),
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 11);
+    // Every code and every request has a line.
+    for (path, fixture) in read::<MessageFixture>("messages") {
+        let name = match fixture.direction {
+            Direction::Error => fixture.payload["error"]["code"].as_str().unwrap().to_owned(),
+            _ => fixture.event,
+        };
+        let line = |line: &str| line.starts_with("| ") && line.contains(&format!("`{name}`"));
+        assert!(page.lines().any(line), "{name} of {path:?} is not in a table of the page");
+    }
+}
