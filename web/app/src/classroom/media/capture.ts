@@ -67,7 +67,7 @@ export function problemOf(error: unknown, secure: boolean): CaptureProblem {
 
 /** Pages over plain http have no `mediaDevices` at all, whatever the types say. */
 function mediaDevices(): MediaDevices | undefined {
-  return typeof navigator === 'undefined' ? undefined : (navigator.mediaDevices);
+  return typeof navigator === 'undefined' ? undefined : navigator.mediaDevices;
 }
 
 /** Whether this browser can share a screen; phones cannot. */

@@ -42,7 +42,8 @@ export function peopleOf(state: LessonState, me: string | undefined): Person[] {
  */
 export function mayWatch(viewer: Person, person: Person, settings: RoomSettings): boolean {
   if (viewer.me && person.me) return true;
-  if (person.role === 'observer') return leads(viewer.role);
+  // An observer is here to watch: a tile only while there is something to see in it.
+  if (person.role === 'observer') return leads(viewer.role) && person.tracks.camera !== undefined;
   if (viewer.role !== 'student') return true;
   return leads(person.role) || person.floor || settings.studentsSeeStudents;
 }

@@ -61,9 +61,13 @@ function shapeFor(width: number, height: number): GridShape {
 function arrangeGrid({ width, height, tiles, most, page }: ArrangeInput): Arrangement {
   const shape = shapeFor(width, height);
   const minimum = width < NARROW ? MIN_GRID_TILE_NARROW : MIN_GRID_TILE;
-  const capacity = gridCapacity(Math.min(tiles.length, most), width, height, shape, minimum);
+  const all = gridCapacity(Math.min(tiles.length, most), width, height, shape, minimum);
+  const paged = tiles.length > all;
+  const space = paged ? height - PAGER : height;
+  const capacity = paged ? gridCapacity(Math.min(tiles.length, most), width, space, shape, minimum) : all;
   const shown = pageOf(tiles, capacity, page);
-  const rects = gridRects(shown.items.length, width, height, shape);
+  // The last page has tiles of the same size as the others: paging must not make people jump.
+  const rects = gridRects(capacity, width, space, shape);
   return {
     tiles: shown.items.flatMap((picture, index) => {
       const rect = rects[index];
@@ -128,7 +132,7 @@ function stripBeside(input: ArrangeInput, stage: Picture, others: readonly Pictu
 
 function stripBelow(input: ArrangeInput, stage: Picture, others: readonly Picture[]): Arrangement {
   const { width, height, most, page } = input;
-  const stageHeight = Math.round(Math.min(height * 0.6, Math.max(height * 0.32, width / WIDE)));
+  const stageHeight = Math.round(Math.min(height * 0.6, Math.max(height * 0.28, width / WIDE)));
   const shape: GridShape = { gap: GAP, narrowest: 1, widest: WIDE };
   const space = height - stageHeight - GAP;
   const minimum = width < NARROW ? 110 : 160;

@@ -1,0 +1,187 @@
+// Screenshots of the pages: `node src/preview/shots.mjs <origin of npm run dev> <folder> [name…]`.
+/* global navigator, DOMException, localStorage -- inside of the page */
+import { chromium } from 'playwright-core';
+
+const [origin, folder, ...only] = process.argv.slice(2);
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const SIDE = { width: 844, height: 390 };
+const at = (query) => `/src/preview/index.html?${query}`;
+const press =
+  (...keys) =>
+  async (page) => {
+    for (const key of keys) await page.keyboard.press(key);
+    await page.waitForTimeout(500);
+  };
+const click = (label) => async (page) => {
+  await page.getByRole('button', { name: label }).first().click();
+  await page.waitForTimeout(400);
+};
+const then =
+  (...steps) =>
+  async (page) => {
+    for (const step of steps) await step(page);
+  };
+
+const SHOTS = [
+  { name: 'landing', path: '/', recent: true },
+  { name: 'landing-dark', path: '/', dark: true },
+  { name: 'landing-phone', path: '/', size: PHONE, recent: true },
+  { name: 'landing-zh', path: '/', zh: true },
+  { name: 'lobby', path: at('lobby=teacher') },
+  { name: 'lobby-student-dark', path: at('lobby=student'), dark: true },
+  { name: 'lobby-phone', path: at('lobby=student'), size: PHONE },
+  { name: 'lobby-denied', path: at('lobby=teacher'), denied: true },
+  { name: 'lobby-zh', path: at('lobby=observer'), zh: true },
+  { name: 'grid', path: at('students=8&hands=3') },
+  { name: 'grid-dark', path: at('students=8&hands=3'), dark: true },
+  { name: 'grid-many', path: at('students=40&quiet') },
+  {
+    name: 'people',
+    path: at('students=12&hands=3&floor=s0&observer&locked'),
+    act: then(press('p'), click(/What students may do/)),
+  },
+  { name: 'people-dark-zh', path: at('students=12&hands=2&title=代数课'), act: press('p'), dark: true, zh: true },
+  { name: 'chat', path: at('students=5&messages'), act: press('c') },
+  { name: 'chat-student-closed', path: at('role=student&students=5&messages&silent'), act: press('c'), dark: true },
+  { name: 'stage-screen', path: at('role=student&preset=lecture&students=6&screen&hands=1') },
+  { name: 'stage-seminar-screen', path: at('role=student&preset=seminar&students=9&screen&messages'), act: press('c') },
+  { name: 'tutoring', path: at('role=teacher&preset=tutoring&students=1') },
+  { name: 'alone', path: at('role=teacher&students=0') },
+  { name: 'waiting', path: at('role=observer&students=2&preset=lecture') },
+  { name: 'reconnecting', path: at('role=student&students=4&reconnecting') },
+  { name: 'toasts', path: at('role=student&students=4&events'), wait: 2500 },
+  { name: 'toasts-teacher', path: at('students=4&events'), wait: 2500 },
+  { name: 'settings', path: at('students=3'), act: click('Settings') },
+  { name: 'help', path: at('students=3'), act: press('?'), dark: true },
+  { name: 'leave-menu', path: at('students=3'), act: click('Leave') },
+  { name: 'phone-grid', path: at('students=7&hands=1&messages'), size: PHONE },
+  { name: 'phone-stage', path: at('role=student&preset=lecture&students=3&screen&floor=s0'), size: PHONE },
+  { name: 'phone-tutoring', path: at('role=student&preset=tutoring&students=0'), size: PHONE, dark: true },
+  { name: 'phone-side', path: at('role=student&preset=lecture&students=3&screen&floor=s0'), size: SIDE },
+  { name: 'phone-chat', path: at('role=student&students=5&messages'), size: PHONE, act: press('c') },
+  { name: 'phone-people', path: at('students=9&hands=2'), size: PHONE, act: press('p') },
+  { name: 'phone-more', path: at('students=9&hands=2'), size: PHONE, act: click('More'), dark: true },
+  ...['left', 'ended', 'removed', 'replaced', 'expired', 'wrong-link', 'room-full', 'unreachable'].map(
+    (kind, index) => ({
+      name: `outcome-${kind}`,
+      path: at(`outcome=${kind}`),
+      dark: index % 2 === 1,
+      zh: index % 3 === 2,
+      size: index > 5 ? PHONE : DESKTOP,
+    }),
+  ),
+  { name: 'console-sign-in', path: '/console' },
+  { name: 'console-wrong-key', path: '/console#key=wrong', api: 401 },
+  { name: 'console', path: '/console#key=right', api: 200 },
+  { name: 'console-dark-zh', path: '/console#key=right', api: 200, dark: true, zh: true },
+  { name: 'console-phone', path: '/console#key=right', api: 200, size: PHONE },
+  { name: 'console-empty', path: '/console#key=right', api: 'empty' },
+];
+
+const participants = ['Ana Souza', 'Bo Lindqvist', '王小明', 'Dalia Farouk'].map((name, index) => ({
+  identity: `p${index}`,
+  name,
+  role: index === 0 ? 'teacher' : 'student',
+  present: true,
+  media: index === 3 ? 'disconnected' : 'connected',
+  quality: ['good', 'good', 'fair', 'lost'][index],
+  tracks: index === 0 ? ['microphone', 'camera', 'screen'] : index === 3 ? [] : ['microphone', 'camera'],
+}));
+const rooms = [
+  {
+    room: 'algebra-7b',
+    title: 'Algebra, class 7b',
+    preset: 'lecture',
+    lesson: 'a',
+    openedAt: new Date(Date.now() - 1.5e6).toISOString(),
+    participants,
+  },
+  {
+    room: 'piano',
+    title: 'Piano with Lucía',
+    preset: 'tutoring',
+    lesson: 'b',
+    openedAt: new Date(Date.now() - 3e5).toISOString(),
+    participants: participants.slice(0, 2),
+  },
+];
+const node = {
+  version: '0.1.0',
+  uptimeSeconds: 93_845,
+  workers: [
+    { busy: 0.34, peers: 41, rooms: 2, packetsPerSecond: 18_240 },
+    { busy: 0.72, peers: 80, rooms: 3, packetsPerSecond: 41_377 },
+  ],
+};
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: [
+    '--headless=new',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-background-networking',
+    '--use-fake-device-for-media-stream',
+    '--use-fake-ui-for-media-stream',
+  ],
+});
+for (const shot of SHOTS) {
+  if (only.length > 0 && !only.some((name) => shot.name.startsWith(name))) continue;
+  const size = shot.size ?? DESKTOP;
+  const context = await browser.newContext({
+    viewport: size,
+    deviceScaleFactor: size.width < 1000 ? 2 : 1,
+    hasTouch: size !== DESKTOP,
+    isMobile: size !== DESKTOP,
+    colorScheme: shot.dark ? 'dark' : 'light',
+    locale: shot.zh ? 'zh-CN' : 'en-US',
+  });
+  const page = await context.newPage();
+  page.on('pageerror', (error) => console.log(shot.name, 'ERROR', error.message));
+  page.on(
+    'console',
+    (message) =>
+      ['error', 'warning'].includes(message.type()) && console.log(shot.name, message.type(), message.text()),
+  );
+  if (shot.denied) {
+    await page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+    });
+  }
+  if (shot.recent) {
+    await page.addInitScript(() => {
+      const entry = (room, title, role, minutes) => ({
+        room,
+        title,
+        name: 'Ana Souza',
+        role,
+        url: `/room/${room}#token=x`,
+        lastSeen: Date.now() - minutes * 6e4,
+        expiresAt: Date.now() + 1e8,
+      });
+      localStorage.setItem(
+        'lectern.recent',
+        JSON.stringify([
+          entry('algebra-7b', 'Algebra, class 7b', 'teacher', 4),
+          entry('piano', 'Piano with Lucía', 'student', 1500),
+        ]),
+      );
+    });
+  }
+  if (shot.api) {
+    await page.route('**/api/**', (route) =>
+      shot.api === 401
+        ? route.fulfill({ status: 401, json: {} })
+        : route.fulfill({
+            json: route.request().url().includes('node') ? node : { rooms: shot.api === 'empty' ? [] : rooms },
+          }),
+    );
+  }
+  await page.goto(origin + shot.path);
+  await page.waitForTimeout(shot.wait ?? 1300);
+  await shot.act?.(page);
+  await page.screenshot({ path: `${folder}/${shot.name}.png` });
+  await context.close();
+}
+await browser.close();
