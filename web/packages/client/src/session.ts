@@ -55,6 +55,8 @@ export class LecternSession extends Emitter<SessionEvents> {
   readonly #streams: SlotStreams | undefined;
   readonly #feed = new LessonFeed();
   readonly #slots = new SlotMap();
+  /** Notices that came between the acknowledgement of `join` and the media connection's taking its answer. */
+  #early: (() => void)[] = [];
   readonly #qualities = new Map<string, Quality>();
   readonly #local = new LocalTracks({
     changed: (source, track, by) => {
@@ -364,6 +366,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   async #joinAnew(round: number): Promise<void> {
     const signal = this.#signal;
     if (!signal) return;
+    this.#early = [];
     const link = this.#newLink();
     const offer = link && (await link.createOffer());
     const joined = await signal.request('join', { version: PROTOCOL_VERSION, ...offer });
@@ -380,6 +383,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   }
 
   async #resume(round: number): Promise<void> {
+    this.#early = [];
     const resume = { session: this.#session ?? '', after: this.#feed.seq };
     const joined = await this.#signal?.request('join', { version: PROTOCOL_VERSION, resume });
     if (joined && round === this.#round) this.#take(joined);
@@ -399,6 +403,8 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#correct();
     this.#view.reset();
     this.#watch?.signallingBack();
+    // They are newer than the acknowledgement.
+    for (const notice of this.#early.splice(0)) notice();
     this.#gate.open();
   }
 
@@ -521,7 +527,8 @@ export class LecternSession extends Emitter<SessionEvents> {
         else this.#end({ status: 'ended', reason }, new LecternError('ended', reason));
       },
     };
-    handlers[name](payload);
+    if (this.#joined || name === 'ended') handlers[name](payload);
+    else this.#early.push(() => handlers[name](payload));
   }
 
   #takeState(state: LessonState): void {

@@ -99,8 +99,8 @@ describe('codecs', () => {
     { mimeType: 'video/flexfec-03' },
   ];
 
-  it('receives all codecs that somebody may send, with RTX and nothing else', () => {
-    expect(receivedVideo(video)).toEqual(video.slice(0, 8));
+  it('receives all codecs in the profiles that are sent, with RTX and nothing else', () => {
+    expect(receivedVideo(video)).toEqual([0, 1, 2, 4, 6].map((index) => video[index]));
   });
 
   it('sends the preferred codec alone, and whatever there is when a browser lacks it', () => {
