@@ -128,7 +128,7 @@ export const en = {
   'bar.hand-raise': 'Raise hand',
   'bar.hand-lower': 'Lower hand',
   'bar.hand-place': 'Your hand is raised. You are number {place} in line.',
-  'bar.has-floor': 'You have the floor',
+  'bar.floor-back': 'Give the floor back',
   'bar.chat': 'Chat',
   'bar.chat-unread.one': 'Chat, {count} new message',
   'bar.chat-unread.other': 'Chat, {count} new messages',

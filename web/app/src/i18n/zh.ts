@@ -123,7 +123,7 @@ export const zh: Record<MessageKey, string> = {
   'bar.hand-raise': '举手',
   'bar.hand-lower': '放下手',
   'bar.hand-place': '您已举手，排在第 {place} 位。',
-  'bar.has-floor': '您正在发言',
+  'bar.floor-back': '结束发言',
   'bar.chat': '聊天',
   'bar.chat-unread.one': '聊天，{count} 条新消息',
   'bar.chat-unread.other': '聊天，{count} 条新消息',

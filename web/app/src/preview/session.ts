@@ -2,7 +2,6 @@
 import {
   fold,
   LecternError,
-  type LessonEvent,
   type LessonEventKind,
   type Permission,
   type Quality,

@@ -39,6 +39,12 @@ export function toast(note: Omit<Toast, 'id' | 'tone'> & { tone?: Toast['tone'];
   setTimeout(() => dismiss(id), note.action ? SHOWN_WITH_ACTION_MS : SHOWN_MS);
 }
 
+/** Takes away the note with this key: what it asked for has been done. */
+export function dismissKey(key: string): void {
+  const id = keys.get(key);
+  if (id !== undefined) dismiss(id);
+}
+
 /** Takes a note away. */
 export function dismiss(id: number): void {
   const at = shown.findIndex((note) => note.id === id);

@@ -1,9 +1,9 @@
 // Short notes about what happens in the lesson: only what concerns this person.
 import type { LessonEvent } from '@lectern/client';
-import { onScopeDispose } from 'vue';
+import { onScopeDispose, watch } from 'vue';
 
 import { t } from '../../i18n';
-import { toast } from '../../ui/toasts';
+import { dismissKey, toast } from '../../ui/toasts';
 import { refused, type Own } from './own';
 import { leads } from './people';
 import type { Room } from './room';
@@ -54,6 +54,7 @@ export function useNotices(room: Room, own: Own): void {
         return;
       }
       case 'floor-given':
+        dismissKey(`hand-${event.participant}`);
         if (!mine) return;
         toast({
           text: t('notice.floor'),
@@ -69,6 +70,7 @@ export function useNotices(room: Room, own: Own): void {
         if (mine && !byMe) toast({ text: t('notice.floor-taken'), icon: 'floor', key: 'floor' });
         return;
       case 'hand-lowered':
+        dismissKey(`hand-${event.participant}`);
         // Getting the floor lowers the hand too; that has a note of its own and no `hand-lowered`.
         if (mine && !byMe) toast({ text: t('notice.hand-lowered', { name: by }), icon: 'handDown', key: 'hand' });
         return;
@@ -95,6 +97,14 @@ export function useNotices(room: Room, own: Own): void {
         return;
     }
   }
+
+  // The note asks to unmute: once that is done it is in the way.
+  watch(
+    () => own.microphone.value.on,
+    (on) => {
+      if (on) dismissKey('floor');
+    },
+  );
 
   let locked = room.state.value?.settings.locked;
   const stop = room.session.on('state', ({ state, events }) => {

@@ -43,6 +43,8 @@ const MIN_GRID_TILE_NARROW = 150;
 /** A phone or a narrow window. */
 const NARROW = 600;
 const CORNER_MARGIN = 12;
+/** A camera on the stage is at least this wide for its height, unless the area is upright. */
+const NARROWEST_STAGE = 4 / 3;
 /** Room under the strip for its page arrows. */
 const PAGER = 44;
 
@@ -85,22 +87,30 @@ function arrangeStage(input: ArrangeInput, stage: Picture): Arrangement {
   const whole: Rect = { x: 0, y: 0, width, height };
   const alone = others.length === 1 && others[0]?.id === own && stage.source === 'camera';
   if (others.length === 0 || alone) {
-    const tiles: Placed[] = [{ picture: stage, rect: whole, place: 'stage' }];
-    if (others[0]) tiles.push({ picture: others[0], rect: cornerRect(width, height), place: 'corner' });
+    const rect = stageRect(stage, whole);
+    const tiles: Placed[] = [{ picture: stage, rect, place: 'stage' }];
+    if (others[0]) tiles.push({ picture: others[0], rect: cornerRect(rect), place: 'corner' });
     return { tiles, page: 0, pages: 1, pager: 'none' };
   }
   return width / height > 1.15 ? stripBeside(input, stage, others) : stripBelow(input, stage, others);
 }
 
-function cornerRect(width: number, height: number): Rect {
-  const upright = width < height;
-  const tileWidth = Math.round(upright ? Math.min(132, width * 0.32) : Math.min(248, width * 0.24));
-  const tileHeight = Math.round(upright ? tileWidth * 1.25 : tileWidth / WIDE);
+/** The stage for a picture: a screen takes all there is; a face in a nearly square stage would lose its sides. */
+function stageRect(stage: Picture, rect: Rect): Rect {
+  if (stage.source !== 'camera' || rect.width < rect.height) return rect;
+  const height = Math.round(Math.min(rect.height, rect.width / NARROWEST_STAGE));
+  return { ...rect, y: rect.y + Math.round((rect.height - height) / 2), height };
+}
+
+function cornerRect(stage: Rect): Rect {
+  const upright = stage.width < stage.height;
+  const width = Math.round(upright ? Math.min(132, stage.width * 0.32) : Math.min(248, stage.width * 0.24));
+  const height = Math.round(upright ? width * 1.25 : width / WIDE);
   return {
-    x: width - tileWidth - CORNER_MARGIN,
-    y: height - tileHeight - CORNER_MARGIN,
-    width: tileWidth,
-    height: tileHeight,
+    x: stage.x + stage.width - width - CORNER_MARGIN,
+    y: stage.y + stage.height - height - CORNER_MARGIN,
+    width,
+    height,
   };
 }
 
@@ -117,7 +127,7 @@ function stripBeside(input: ArrangeInput, stage: Picture, others: readonly Pictu
   const top = paged ? 0 : Math.max(0, Math.round((height - used) / 2));
   return {
     tiles: [
-      { picture: stage, rect: { x: 0, y: 0, width: stageWidth, height }, place: 'stage' },
+      { picture: stage, rect: stageRect(stage, { x: 0, y: 0, width: stageWidth, height }), place: 'stage' },
       ...shown.items.map<Placed>((picture, index) => ({
         picture,
         rect: { x: stageWidth + GAP, y: top + index * (tileHeight + GAP), width: tileWidth, height: tileHeight },

@@ -36,6 +36,7 @@ export function useView(room: Room, arrangement: Ref<Arrangement>): void {
   const hidden = ref(document.hidden);
   const pixelRatio = ref(window.devicePixelRatio);
   let sent = '';
+  let sentAt = -Infinity;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function send(): void {
@@ -51,12 +52,15 @@ export function useView(room: Room, arrangement: Ref<Arrangement>): void {
     const text = JSON.stringify(pictures);
     if (text === sent) return;
     sent = text;
+    sentAt = performance.now();
     room.session.view(pictures);
   }
 
   function later(): void {
     clearTimeout(timer);
-    timer = setTimeout(send, SETTLE_MS);
+    // After a quiet time at once, so that a newcomer sees without delay; then in steps.
+    const wait = performance.now() - sentAt > SETTLE_MS && arrangement.value.tiles.length > 0 ? 0 : SETTLE_MS;
+    timer = setTimeout(send, wait);
   }
 
   const visibility = () => (hidden.value = document.hidden);
