@@ -169,6 +169,8 @@ export class LecternCall extends HTMLElement {
     session.on('local', ({ source, track, by }) => {
       if (this.#call !== call) return;
       if (source === 'camera') this.#self = track && new MediaStream([track.track]);
+      // A page that records may also play.
+      if (track && !this.#hear.hidden) void this.#sound.resume();
       if (by !== undefined && source === 'microphone' && track?.muted) this.#showNote(this.#texts.mutedBy);
       if (by !== undefined && source !== 'microphone' && !track) this.#showNote(this.#texts.stoppedBy);
     });
@@ -244,7 +246,7 @@ export class LecternCall extends HTMLElement {
     const count = Object.values(state?.participants ?? {}).filter(
       ({ present, role }) => present && role !== 'recorder',
     ).length;
-    setText(this.#count, count ? this.#texts.people(count) : '');
+    setText(this.#count, count > 1 ? this.#texts.people(count) : this.#texts.alone);
     const status =
       connection.status === 'reconnecting'
         ? this.#texts.reconnecting
@@ -264,6 +266,7 @@ export class LecternCall extends HTMLElement {
       session.speakers.levels.filter(({ level }) => level > SPEECH_DBOV).map(({ participant }) => participant),
     );
     const wanted = new Set<string>();
+    let previous: Element | undefined;
     const show = (seat: Seat, self: boolean) => {
       const participant = state && participantOf(state, seat.participant);
       if (!participant) return;
@@ -273,8 +276,11 @@ export class LecternCall extends HTMLElement {
       if (!tile) {
         tile = new Tile(seat.participant);
         this.#tiles.set(key, tile);
-        this.#tilesBox.append(tile.element);
+        // In reading order; a tile that is there stays, as moving a video in the document stops it for a moment.
+        if (previous) previous.after(tile.element);
+        else this.#tilesBox.prepend(tile.element);
       }
+      previous = tile.element;
       const face = seat.source === 'camera';
       const muted = participant.tracks[seat.source]?.muted ?? true;
       const stream = self ? this.#self : muted ? undefined : session.pictureOf(seat.participant, seat.source);
