@@ -178,3 +178,69 @@ fn a_translated_address_works() {
         translator.send_to(&buffer[..length], target).unwrap();
     }
 }
+
+/// What a room of nine costs the worker: `cargo test --release -p lectern --test media nine -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn nine_people() {
+    let mut stage = Stage::open(&["127.0.0.1"]);
+    let people: Vec<Caller> = (1..=9).map(|number| Caller::new(number, ClientConfig::new)).collect();
+    for person in &people {
+        stage.admit(person);
+        let peer = PeerId(person.identity.into());
+        for source in [Source::Camera, Source::Microphone] {
+            stage.worker.send(Command::Publish { peer, source }).unwrap();
+            person.publish(source);
+        }
+    }
+    for viewer in &people {
+        let others = people.iter().filter(|other| other.identity != viewer.identity);
+        let pictures = others
+            .map(|other| Picture {
+                publisher: PeerId(other.identity.into()),
+                source: Source::Camera,
+                width_px: 320,
+                height_px: 180,
+            })
+            .collect();
+        stage.worker.send(Command::View { peer: PeerId(viewer.identity.into()), pictures }).unwrap();
+    }
+    let stats = stage.worker.stats();
+    std::thread::sleep(Duration::from_secs(3));
+    let read = || {
+        let counters = stats.load();
+        let of = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
+        (
+            stats.forward_latency.read().0,
+            counters,
+            of(&stats.send_calls),
+            of(&stats.receive_calls),
+            of(&stats.busy_ns),
+        )
+    };
+    let (began, before) = (Instant::now(), read());
+    std::thread::sleep(Duration::from_secs(5));
+    let (seconds, after) = (began.elapsed().as_secs_f64(), read());
+    let latency: Vec<u64> = after.0.iter().zip(before.0).map(|(after, before)| after - before).collect();
+    let total: u64 = latency.iter().sum();
+    let quantile = |share: f64| {
+        let wanted = (share * total as f64).ceil() as u64;
+        let mut seen = 0;
+        let bucket = latency.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        });
+        bucket.and_then(|bucket| FORWARD_LATENCY_BOUNDS_US.get(bucket))
+    };
+    let rate = |after: u64, before: u64| (after - before) as f64 / seconds;
+    println!(
+        "{:.0} datagrams/s in by {:.0} calls, {:.0} out by {:.0} calls; busy {:.1} %; forwarding p50 {:?} p99 {:?} us",
+        rate(after.1.datagrams_in, before.1.datagrams_in),
+        rate(after.3, before.3),
+        rate(after.1.datagrams_out, before.1.datagrams_out),
+        rate(after.2, before.2),
+        rate(after.4, before.4) / 1e7,
+        quantile(0.5),
+        quantile(0.99),
+    );
+}

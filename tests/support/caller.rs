@@ -34,9 +34,13 @@ pub struct Seen {
     pub violations: Vec<String>,
     /// RTP on m-lines that are no slots.
     pub astray: u64,
+    /// Which datagrams are kept back, see [`Caller::hold`].
+    hold: Option<fn(&[u8]) -> bool>,
+    /// The datagrams that were, oldest first.
+    pub held: VecDeque<Vec<u8>>,
 }
 
-/// Datagrams kept in [`Seen::sent`].
+/// Datagrams kept in [`Seen::sent`] and in [`Seen::held`].
 const SENT: usize = 2_000;
 
 /// See the [module](self).
@@ -106,6 +110,11 @@ impl Caller {
         self.seen.lock().expect("the caller's thread has panicked")
     }
 
+    /// Keeps back what it would send from now on, where `held` says so; with `None`, nothing.
+    pub fn hold(&self, held: Option<fn(&[u8]) -> bool>) {
+        self.seen().hold = held;
+    }
+
     /// How many frames of a publisher's track it has decoded.
     pub fn frames_of(&self, publisher: u32, source: Source) -> usize {
         self.seen().frames.get(&(publisher, source)).map_or(0, Vec::len)
@@ -173,11 +182,16 @@ impl Line {
     fn take(&self, client: &mut Client) {
         let mut seen = self.seen.lock().expect("only this thread panics with it");
         while let Some(out) = client.poll_transmit() {
-            // Refusals by the kernel are losses, which media survives.
-            let _ = self.socket.send_to(&out.contents, out.destination);
-            seen.sent.push_back(out.contents);
-            if seen.sent.len() > SENT {
-                seen.sent.pop_front();
+            let kept = if seen.hold.is_some_and(|held| held(&out.contents)) {
+                &mut seen.held
+            } else {
+                // Refusals by the kernel are losses, which media survives.
+                let _ = self.socket.send_to(&out.contents, out.destination);
+                &mut seen.sent
+            };
+            kept.push_back(out.contents);
+            if kept.len() > SENT {
+                kept.pop_front();
             }
         }
         while let Some(event) = client.poll_event() {
@@ -201,6 +215,26 @@ impl Line {
         let violations = client.slots().iter().flat_map(|slot| slot.decoder.violations());
         seen.violations = violations.map(|violation| format!("{violation:?}")).collect();
     }
+}
+
+/// Whether a datagram is DTLS (RFC 7983, section 7).
+pub fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(20..=63))
+}
+
+/// Whether it is SRTP or SRTCP.
+pub fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(128..=191))
+}
+
+/// Whether it is SRTP (RFC 5761, section 4).
+pub fn is_rtp(datagram: &[u8]) -> bool {
+    is_media(datagram) && !matches!(datagram.get(1), Some(192..=223))
+}
+
+/// Whether it is STUN.
+pub fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(0..=3))
 }
 
 /// Waits until something that another thread or process does holds.
