@@ -153,7 +153,8 @@ struct Media {
     slots: Vec<SlotState>,
     /// What the media machine was last told.
     policy: PeerPolicy,
-    connected: bool,
+    /// As the media machine last said; nothing until it first does.
+    connected: Option<bool>,
     quality: Quality,
     /// A `restart` that waits for the media machine.
     restart: Option<(ConnectionId, RequestId)>,

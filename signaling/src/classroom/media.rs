@@ -56,17 +56,16 @@ impl Classroom {
 
     fn media_changed(&mut self, now: Now, peer: PeerId, connected: bool) {
         let Some((identity, media)) = self.media_of(peer) else { return };
-        if media.connected == connected {
+        if media.connected.replace(connected) == Some(connected) {
             return;
         }
-        media.connected = connected;
         let silent = Deadline::Silent(identity.clone());
         if self.members[&identity].kind == JoinKind::Client {
             let state = if connected { MediaState::Connected } else { MediaState::Disconnected };
             self.notify(self.listener(&identity).into_iter().collect(), Notice::Media { state });
         } else if connected {
             self.deadlines.clear(&silent);
-        } else {
+        } else if !self.deadlines.is_set(&silent) {
             self.deadlines.set(silent, now.instant + self.config.media_silence);
         }
     }

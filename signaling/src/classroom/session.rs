@@ -185,7 +185,7 @@ impl Classroom {
             sources,
             slots,
             policy,
-            connected: false,
+            connected: None,
             quality: Quality::Good,
             restart: None,
             stale_restarts: 0,

@@ -89,7 +89,7 @@ impl Classroom {
                 joined_at: state.joined_at,
                 kind: member.map(|member| member.kind),
                 connected: member.is_some_and(|member| member.connection.is_some()),
-                media_connected: media.map(|media| media.connected),
+                media_connected: media.map(|media| media.connected == Some(true)),
                 quality: media.map(|media| media.quality),
                 tracks: state.tracks.iter().map(track).collect(),
                 floor: self.state.has_floor(identity),

@@ -3,7 +3,7 @@
 use sfu::io::Command;
 use sfu::media::Source;
 use signaling::lesson::{EventKind, Preset};
-use signaling::message::{Answer, ErrorCode, Request, ViewPicture};
+use signaling::message::{Answer, ErrorCode, Request, SettingsChange, ViewPicture};
 use signaling::permission::Role;
 
 use crate::world::World;
@@ -135,6 +135,33 @@ fn hands_are_raised_in_order_and_lowered() {
     assert_eq!(world.room.state().hands, ["s2"]);
     world.says(students[1], Request::Leave {}).unwrap();
     assert!(world.room.state().hands.is_empty());
+}
+
+/// In a large class an event is one notice, whatever the number of those who hear it.
+#[test]
+fn five_hundred_are_told_at_once() {
+    let mut world = World::new(Preset::Lecture);
+    let teacher = world.enter("t", Role::Teacher);
+    world.is_crowd = true;
+    let students: Vec<_> = (0..499).map(|n| world.enter(&format!("s{n}"), Role::Student)).collect();
+    world.is_crowd = false;
+    assert_eq!(world.try_join("late", Role::Student, crate::world::offer()), Err(ErrorCode::RoomFull));
+    let outputs = |world: &mut World, connection, message| {
+        let before = world.outputs;
+        world.says(connection, message).unwrap();
+        world.outputs - before
+    };
+    // Stored, told, answered.
+    let chat = Request::Chat { text: "hello".into(), nonce: "1".into() };
+    assert_eq!(outputs(&mut world, students[7], chat), 3);
+    let hand = Request::Hand { raised: true, participant: None };
+    assert_eq!(outputs(&mut world, students[8], hand), 3);
+    // And the gate of the media opens, and the student learns of it.
+    let floor = Request::Floor { participant: "s8".into(), granted: true };
+    assert_eq!(outputs(&mut world, teacher, floor), 5);
+    // A new policy for each student, and one notice that they share.
+    let open = SettingsChange { student_microphones: Some(true), ..SettingsChange::default() };
+    assert_eq!(outputs(&mut world, teacher, Request::Settings(open)), 3 + 498 + 1);
 }
 
 #[test]

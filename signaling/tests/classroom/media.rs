@@ -107,6 +107,9 @@ fn media_comes_and_goes() {
     let mut world = World::new(Preset::Seminar);
     let student = world.enter("s", Role::Student);
     let peer = world.peer("s");
+    // The handshake was given up.
+    world.media_says(Event::Disconnected { room: ROOM, peer });
+    assert_eq!(last(&world, student), Some(&Notice::Media { state: MediaState::Disconnected }));
     world.media_says(Event::Connected { room: ROOM, peer });
     assert_eq!(last(&world, student), Some(&Notice::Media { state: MediaState::Connected }));
     world.media_says(Event::Disconnected { room: ROOM, peer });
@@ -167,7 +170,9 @@ fn whip_ends_when_it_is_deleted_or_its_media_stays_away() {
     let deleted = join(&mut world);
     world.says(deleted, Request::Leave {}).unwrap();
     let never = join(&mut world);
-    world.pass(Duration::from_secs(30));
+    world.pass(Duration::from_secs(10));
+    world.media_says(Event::Disconnected { room: ROOM, peer: world.peer("obs") });
+    world.pass(Duration::from_secs(20));
     assert_eq!(world.ended(never), Some(EndReason::Timeout));
     let lost = join(&mut world);
     let peer = world.peer("obs");
