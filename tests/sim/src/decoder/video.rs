@@ -181,9 +181,9 @@ impl Assembly {
                 view.violations.push(Violation::PictureId { from: last.picture_id, to: picture_id, codec });
             }
             if let (Some(from), Some(to)) = (last.tl0_pic_idx, parsed.tl0_pic_idx) {
+                // Eight bits: after a loss of some seconds they say nothing.
                 let expected = u8::from(parsed.temporal_id == 0);
-                let step = to.wrapping_sub(from);
-                if !(step == expected || may_jump && step < 0x80) {
+                if to.wrapping_sub(from) != expected && !may_jump {
                     view.violations.push(Violation::Tl0PicIdx { from, to, codec });
                 }
             }

@@ -1,0 +1,219 @@
+//! People whose network changes, or who die and come back.
+
+use std::time::Duration;
+
+use sfu::codec::Codec;
+use sfu::io::{Command, Event, OfferError};
+use sfu::limits::{HALF_OPEN_PEERS, HANDSHAKE};
+use sfu::media::Source;
+use sim::client::ClientConfig;
+use sim::link::LinkConfig;
+use sim::world::{Join, Who, World};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn pair(seed: u64) -> (World, Who, Who) {
+    let mut world = World::new(seed);
+    let room = world.open_room();
+    let (ann, bob) = (world.join(room, &Join::default()), world.join(room, &Join::default()));
+    for (who, other) in [(ann, bob), (bob, ann)] {
+        world.publish(who, Source::Camera, Codec::Vp8);
+        world.publish(who, Source::Microphone, Codec::Opus);
+        world.view(who, &[(other, Source::Camera, 640, 360)]);
+    }
+    world.run(2000 * MS);
+    assert!(both_see(&world, ann, bob));
+    (world, ann, bob)
+}
+
+fn both_see(world: &World, ann: Who, bob: Who) -> bool {
+    [(ann, bob), (bob, ann)]
+        .iter()
+        .all(|(who, of)| world.sees(*who, *of, Source::Camera) && world.sees(*who, *of, Source::Microphone))
+}
+
+#[test]
+fn one_who_dies_and_comes_back_from_the_same_address_is_not_swallowed() {
+    for seed in 0..5 {
+        let (mut world, ann, bob) = pair(seed);
+        let address = world.person(ann).public();
+        world.step("dies").kill(ann);
+        world.run(500 * MS);
+        let room = world.person(bob).room();
+        world.step("comes back, the dead one still in the room");
+        let again = world.join_as(room, &Join::default(), ClientConfig::new(3, address));
+        world.publish(again, Source::Camera, Codec::Vp8);
+        world.publish(again, Source::Microphone, Codec::Opus);
+        world.view(again, &[(bob, Source::Camera, 640, 360)]);
+        world.view(bob, &[(again, Source::Camera, 640, 360)]);
+        let took = world.run_until(1000 * MS, |world| both_see(world, again, bob));
+        assert!(took.is_some(), "seed {seed}");
+        let peer = world.peer(ann);
+        world.step("the dead one is removed").command(Command::RemovePeer { peer });
+        world.run(2000 * MS);
+        assert!(both_see(&world, again, bob), "the living one keeps its address");
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn one_who_dies_is_told_as_disconnected_and_holds_nobody_up() {
+    let (mut world, ann, bob) = pair(1);
+    world.kill(ann);
+    world.run(15_000 * MS);
+    assert_eq!(world.person(ann).node_disconnected(), 1);
+    assert_eq!(world.person(bob).node_disconnected(), 0);
+    world.assert_clean();
+}
+
+#[test]
+fn one_who_is_silent_for_a_while_comes_back() {
+    for seed in 0..3 {
+        let (mut world, ann, bob) = pair(seed);
+        let good = world.person(ann).up().config();
+        world.set_link(ann, LinkConfig { down: true, ..good });
+        world.step("away for eight seconds").run(8000 * MS);
+        world.set_link(ann, good);
+        let took = world.step("back").run_until(4000 * MS, |world| both_see(world, ann, bob));
+        assert!(took.is_some(), "seed {seed}");
+        assert_eq!(world.person(ann).node_connected(), 1 + world.person(ann).node_disconnected());
+        world.run(1000 * MS);
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_new_address_is_followed_without_signalling() {
+    // What a NAT does. The client finds out with its next check, which str0m sends each few seconds.
+    for seed in 0..5 {
+        let (mut world, ann, bob) = pair(seed);
+        world.step("another address").rebind(ann);
+        world.forget();
+        let took = world.run_until(6000 * MS, |world| both_see(world, ann, bob));
+        assert!(took.is_some(), "seed {seed}");
+        println!("followed after {took:?}");
+        world.run(2000 * MS);
+        assert!(both_see(&world, ann, bob));
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn ice_restarts_with_and_without_a_new_address() {
+    for seed in 0..4 {
+        for new_address in [false, true] {
+            let (mut world, ann, bob) = pair(seed);
+            for round in 0..3 {
+                world.step(format!("restart {round}")).restart_ice(ann, new_address);
+                world.forget();
+                let took = world.run_until(2000 * MS, |world| both_see(world, ann, bob));
+                assert!(took.is_some(), "seed {seed}, round {round}, new address {new_address}");
+                world.run(1500 * MS);
+                assert!(both_see(&world, ann, bob), "stays");
+            }
+            world.run(10_000 * MS);
+            assert!(both_see(&world, ann, bob), "does not die later");
+            world.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn a_bad_restart_leaves_the_connection_as_it_was() {
+    let (mut world, ann, bob) = pair(2);
+    let peer = world.peer(ann);
+    for offer in [String::new(), "v=0".into(), "x".repeat(300_000)] {
+        world.command(Command::RestartPeer { peer, offer });
+        assert!(matches!(world.events().last(), Some((_, Event::Refused { .. }))));
+    }
+    world.run(2000 * MS);
+    assert!(both_see(&world, ann, bob));
+    world.assert_smooth();
+}
+
+#[test]
+fn a_handshake_that_never_ends_is_given_up() {
+    let mut world = World::new(3);
+    let room = world.open_room();
+    let dead = Join::default().over(LinkConfig { down: true, ..LinkConfig::default() });
+    let who = world.join(room, &dead);
+    assert_eq!(world.node().counters().half_open, 1);
+    world.run(HANDSHAKE + 2000 * MS);
+    let counters = world.node().counters();
+    assert_eq!((counters.half_open, counters.peers, counters.handshakes_expired), (0, 0, 1));
+    assert_eq!(world.person(who).node_disconnected(), 1);
+}
+
+#[test]
+fn half_open_handshakes_are_capped_and_free_their_places() {
+    let mut world = World::new(4);
+    let room = world.open_room();
+    let dead = Join { viewer: true, video_slots: 1, ..Join::default() }
+        .over(LinkConfig { down: true, ..LinkConfig::default() });
+    for _ in 0..HALF_OPEN_PEERS {
+        world.join(room, &dead);
+    }
+    let offer = sim::client::Client::new(
+        ClientConfig::viewer(9999, "10.9.9.9:1".parse().expect("an address")),
+        world.now(),
+    )
+    .offer();
+    let add = sfu::io::AddPeer {
+        room,
+        peer: sfu::id::PeerId(9999),
+        offer,
+        sources: Vec::new(),
+        policy: sim::world::seminar(),
+    };
+    world.command(Command::AddPeer(Box::new(add)));
+    let last = world.events().last().map(|(_, event)| event.clone());
+    assert!(matches!(last, Some(Event::Refused { error: OfferError::Busy, .. })), "{last:?}");
+    world.run(HANDSHAKE + 2000 * MS);
+    assert_eq!(world.node().counters().half_open, 0);
+    let who = world.join(room, &Join::default());
+    assert!(world.run_until(2000 * MS, |world| world.person(who).node_connected() == 1).is_some());
+}
+
+#[test]
+fn people_come_and_go_and_nothing_is_left() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        let mut rng = world.fork_rng(3);
+        let room = world.open_room();
+        let mut here: Vec<Who> = Vec::new();
+        for turn in 0..40 {
+            world.step(format!("turn {turn}"));
+            if here.len() < 2 || rng.chance(0.55) {
+                let who = world.join(room, &Join::default());
+                world.publish(who, Source::Camera, *rng.pick(&[Codec::Vp8, Codec::H264]));
+                world.publish(who, Source::Microphone, Codec::Opus);
+                here.push(who);
+            } else {
+                let gone = here.remove(rng.below(here.len()));
+                world.leave(gone);
+            }
+            for who in &here {
+                let view: Vec<_> =
+                    here.iter().filter(|of| *of != who).map(|of| (*of, Source::Camera, 320, 180)).collect();
+                world.view(*who, &view);
+            }
+            let pause = rng.duration(400 * MS);
+            world.run(pause);
+        }
+        world.run(1500 * MS);
+        for who in &here {
+            for of in here.iter().filter(|of| *of != who).take(9) {
+                assert!(world.sees(*who, *of, Source::Camera) || here.len() > 10, "seed {seed}");
+            }
+        }
+        for who in here {
+            world.leave(who);
+        }
+        world.run(1000 * MS);
+        let counters = world.node().counters();
+        assert_eq!((counters.peers, counters.tracks, counters.half_open), (0, 0, 0));
+        world.command(Command::CloseRoom { room });
+        assert_eq!(world.node().counters().rooms, 0);
+        world.assert_clean();
+    }
+}
