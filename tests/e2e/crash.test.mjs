@@ -22,8 +22,9 @@ test(
 
     // Chat in a row; the process dies while some are still on their way. Each acknowledgement is a promise to be kept.
     const acknowledged = [];
+    let talking = true;
     const talk = (async () => {
-      for (let i = 0; i < 200; i += 1) {
+      for (let i = 0; i < 200 && talking; i += 1) {
         const result = await lab.do('call', i % 2 ? 'ben' : 'teacher', 'chat', [`line ${i}`]);
         if (result.error?.code === 'rate-limited') {
           await new Promise((resolve) => setTimeout(resolve, 300));
@@ -35,8 +36,10 @@ test(
     })();
     await until('some lines are acknowledged', () => acknowledged.length >= 6);
     const lesson = (await lab.report('ben')).state.lesson;
+    talking = false;
     await world.server.kill();
     const promised = [...acknowledged];
+
     await world.server.up();
 
     // Both pages rejoin by themselves, with picture and sound.
@@ -48,7 +51,9 @@ test(
         ),
       { within: 45_000 },
     );
+
     await talk;
+
     await lab.sees('ben', 'teacher', 0, { within: 30_000 });
     await lab.sees('teacher', 'ben', 1, { within: 30_000 });
     const { state } = await lab.report('ben');

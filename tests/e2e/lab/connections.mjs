@@ -19,3 +19,24 @@ export async function receivedAudioEnergy() {
   }
   return sum;
 }
+
+/** Sends a track on the first audio m-line (the microphone's) of every open connection, whatever the library thinks of it. */
+export async function lie(track) {
+  for (const connection of all) {
+    if (connection.connectionState === 'closed') continue;
+    const microphone = connection.getTransceivers().find(({ mid }) => mid === '0');
+    await microphone?.sender.replaceTrack(track);
+  }
+}
+
+/** Packets of sound sent so far. */
+export async function audioPacketsSent() {
+  let sum = 0;
+  for (const connection of all) {
+    if (connection.connectionState === 'closed') continue;
+    for (const entry of (await connection.getStats()).values()) {
+      if (entry.type === 'outbound-rtp' && entry.kind === 'audio') sum += entry.packetsSent ?? 0;
+    }
+  }
+  return sum;
+}

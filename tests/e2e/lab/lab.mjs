@@ -1,5 +1,5 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
-import { receivedAudioEnergy } from './connections.mjs';
+import { audioPacketsSent, lie, receivedAudioEnergy } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
 import { Ear, Eye, paint, tone } from './sources.mjs';
 
@@ -152,6 +152,8 @@ globalThis.lab = {
   call: (id, method, args = []) => attempt(() => person(id).session[method](...args)),
   report: (id) => person(id).report(),
   audioEnergy: () => receivedAudioEnergy(),
+  audioPacketsSent: () => audioPacketsSent(),
+  lie: (look) => lie(tone(look)),
   events: (id) => person(id).events,
   connections: (id) => person(id).connections,
   firstFrameMs: (id) => person(id).firstFrameMs() ?? null,

@@ -159,5 +159,12 @@ function readyUrl(text) {
   }
 }
 
-/** Runs `lectern ARGS…` to its end. */
-export const lectern = (args, env = {}) => promisify(execFile)(binary, args, { env: { ...process.env, ...env } });
+/** Runs `lectern ARGS…` to its end, in a folder of its own. */
+export async function lectern(args, env = {}) {
+  const cwd = mkdtempSync(join(tmpdir(), 'lectern-e2e-'));
+  try {
+    return await promisify(execFile)(binary, args, { cwd, env: { ...process.env, ...env } });
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}
