@@ -37,9 +37,9 @@ export function readLink(url: URL, now: number): Link {
 /** Reads a link that somebody pasted: a whole address, or one without a host. Undefined when it is no link to a class. */
 export function parsePasted(text: string, origin: string): URL | undefined {
   const trimmed = text.trim();
-  const looksWhole = /^https?:\/\//iu.test(trimmed);
-  if (!URL.canParse(trimmed, origin)) return undefined;
-  const url = new URL(looksWhole || trimmed.startsWith('/') ? trimmed : `https://${trimmed}`, origin);
+  const whole = /^https?:\/\//iu.test(trimmed) || trimmed.startsWith('/') ? trimmed : `https://${trimmed}`;
+  if (trimmed === '' || !URL.canParse(whole, origin)) return undefined;
+  const url = new URL(whole, origin);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return undefined;
   if (!ROOM.test(url.pathname) || !new URLSearchParams(url.hash.slice(1)).get('token')) return undefined;
   return url;

@@ -16,13 +16,14 @@ export function elapsed(milliseconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** How long ago, coarsely: `just now`, `5 minutes ago`, `yesterday`. */
+/** How long ago or how soon, coarsely: `now`, `5 minutes ago`, `yesterday`, `in 12 hours`. */
 export function ago(at: Date, now: Date, language: string = languageTag.value): string {
   const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
   const seconds = Math.round((at.getTime() - now.getTime()) / 1_000);
-  if (seconds > -45) return format.format(0, 'second');
-  if (seconds > -3_600) return format.format(Math.round(seconds / 60), 'minute');
-  if (seconds > -86_400) return format.format(Math.round(seconds / 3_600), 'hour');
+  const distance = Math.abs(seconds);
+  if (distance < 45) return format.format(0, 'second');
+  if (distance < 3_600) return format.format(Math.round(seconds / 60), 'minute');
+  if (distance < 86_400) return format.format(Math.round(seconds / 3_600), 'hour');
   return format.format(Math.round(seconds / 86_400), 'day');
 }
 
