@@ -1,6 +1,15 @@
 import { LecternSession, type LecternError, type Source } from '@lectern/client';
 
-import { DeviceError, openBoth, openCamera, openMicrophone, openScreen, type DeviceProblem } from './devices.js';
+import {
+  DeviceError,
+  deviceError,
+  openBoth,
+  openCamera,
+  openMicrophone,
+  openScreen,
+  type DeviceProblem,
+  type OpenDevices,
+} from './devices.js';
 
 /** What the element shows besides the session's own state. */
 export interface CallView {
@@ -30,16 +39,21 @@ export class Call {
   ) {
     const { url, token, videoSlots } = options;
     this.session = new LecternSession({ token, videoSlots, ...(url !== undefined && { url }) });
-    // The microphone of somebody whom a teacher silenced stays open, for when they may speak again.
+    // Whatever is no longer sent is closed, so that its light is off too.
     this.session.on('local', ({ source, track }) => {
-      if (!track && source !== 'microphone') this.#close(source);
+      if (!track) this.#close(source);
       view.changed();
     });
   }
 
   /** Joins, and asks for the devices at the same time: hearing the others does not wait for a permission. */
   async start(): Promise<void> {
-    await Promise.all([this.session.join(), this.#openFirst()]);
+    const devices = this.#openFirst();
+    try {
+      await this.session.join();
+    } finally {
+      void devices.then((opened) => this.#publishFirst(opened));
+    }
   }
 
   /** Whether a device is being opened. */
@@ -56,11 +70,10 @@ export class Call {
     return this.#once('microphone', async () => {
       const local = this.session.local('microphone');
       if (local) await (local.muted ? this.session.unmute('microphone') : this.session.mute('microphone'));
-      else await this.#publish('microphone', this.#devices.get('microphone') ?? (await openMicrophone()));
+      else await this.#publish('microphone', await openMicrophone());
     });
   }
 
-  /** A camera that is off is closed, so that its light is off too. */
   toggleCamera(): Promise<void> {
     return this.#once('camera', async () => {
       if (this.session.local('camera')) await this.session.unpublish('camera');
@@ -93,24 +106,30 @@ export class Call {
     for (const source of [...this.#devices.keys()]) this.#close(source);
   }
 
-  async #openFirst(): Promise<void> {
-    const { microphone: wantsMicrophone, camera: wantsCamera } = this.options;
+  async #openFirst(): Promise<OpenDevices> {
+    const { microphone, camera } = this.options;
     try {
-      if (wantsMicrophone && wantsCamera) {
-        const { microphone, camera, problem } = await openBoth();
-        await Promise.all([
-          microphone && this.#publish('microphone', microphone),
-          camera && this.#publish('camera', camera),
-        ]);
-        if (problem) throw problem;
-      } else if (wantsMicrophone) {
-        await this.#publish('microphone', await openMicrophone());
-      } else if (wantsCamera) {
-        await this.#publish('camera', await openCamera());
-      }
+      if (microphone && camera) return await openBoth();
+      if (microphone) return { microphone: await openMicrophone() };
+      return camera ? { camera: await openCamera() } : {};
     } catch (thrown) {
-      this.#tell(thrown);
+      return { problem: deviceError(thrown) };
     }
+  }
+
+  /** Publishes what this participant may; a student in a lecture may not, which is nothing to complain about. */
+  async #publishFirst({ microphone, camera, problem }: OpenDevices): Promise<void> {
+    const { permissions } = this.session;
+    const publish = async (source: 'microphone' | 'camera', track: MediaStreamTrack | undefined) => {
+      if (!track) return;
+      if (this.#over || !permissions.has(`publish-${source}`)) track.stop();
+      else await this.#publish(source, track);
+    };
+    const results = await Promise.allSettled([publish('microphone', microphone), publish('camera', camera)]);
+    const useful = permissions.has('publish-microphone') || permissions.has('publish-camera');
+    if (problem && useful) this.#tell(problem);
+    for (const result of results) if (result.status === 'rejected') this.#tell(result.reason);
+    this.view.changed();
   }
 
   async #publish(source: Source, track: MediaStreamTrack): Promise<void> {

@@ -25,12 +25,15 @@ export async function openMicrophone(): Promise<MediaStreamTrack> {
   return first(await open({ audio: AUDIO }), 'audio');
 }
 
-/** Both with one question to the user; what is missing is left out, and the reason given. */
-export async function openBoth(): Promise<{
+export interface OpenDevices {
   microphone?: MediaStreamTrack;
   camera?: MediaStreamTrack;
+  /** Why something is missing. */
   problem?: DeviceError;
-}> {
+}
+
+/** Both with one question to the user; what is missing is left out, and the reason given. */
+export async function openBoth(): Promise<OpenDevices> {
   try {
     const stream = await open({ audio: AUDIO, video: VIDEO });
     return { microphone: first(stream, 'audio'), camera: first(stream, 'video') };
