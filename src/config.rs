@@ -231,11 +231,16 @@ fn describe(key: &str, origin: &Origin) -> String {
     }
 }
 
-/// The known key that shares the longest beginning with the unknown one.
+/// The known key that shares most of its beginning and end with the unknown one, if that is more than half of it.
 fn suggestion(key: &str) -> String {
-    let common = |known: &str| known.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+    let common = |known: &str| {
+        let same = |(a, b): &(u8, u8)| a == b;
+        let beginning = known.bytes().zip(key.bytes()).take_while(same).count();
+        let end = known.bytes().rev().zip(key.bytes().rev()).take_while(same).count();
+        (beginning + end).min(known.len()).min(key.len())
+    };
     match SETTINGS.iter().max_by_key(|setting| common(setting.key)) {
-        Some(setting) if common(setting.key) >= 3 => format!("; did you mean {}?", setting.key),
+        Some(setting) if common(setting.key) * 2 > key.len() => format!("; did you mean {}?", setting.key),
         _ => String::new(),
     }
 }

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -52,7 +52,6 @@ impl WeakKill {
 struct Shared {
     killed: AtomicBool,
     is_websocket: AtomicBool,
-    violation: AtomicU8,
     wakers: Mutex<[Option<Waker>; 2]>,
 }
 
@@ -66,13 +65,6 @@ impl Kill {
     /// The request that was just read asks for a WebSocket: from here on the client sends frames.
     pub fn expect_frames(&self) {
         self.shared.is_websocket.store(true, SeqCst);
-    }
-
-    /// Why the connection was closed by its guard, for metrics.
-    pub fn violation(&self) -> Option<Violation> {
-        [Violation::TooBig, Violation::TooMany, Violation::TooEarly]
-            .into_iter()
-            .find(|violation| *violation as u8 + 1 == self.shared.violation.load(SeqCst))
     }
 
     /// The same, without keeping anything.
@@ -100,12 +92,12 @@ impl Kill {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
 pub struct Guarded<S> {
     inner: S,
     kill: Kill,
     limits: FrameLimits,
     write_stall: Duration,
+    report: Box<dyn Fn(Violation) + Send>,
     incoming: Option<FrameMeter>,
     /// Before the frames: bytes since the end of the last request head.
     incoming_head: HeadEnd,
@@ -128,13 +120,20 @@ struct Farewell {
 }
 
 impl<S> Guarded<S> {
-    /// Guards a connection; `write_stall` is how long its other side may take nothing.
-    pub fn new(inner: S, limits: FrameLimits, write_stall: Duration) -> Self {
+    /// Guards a connection; `write_stall` is how long its other side may take nothing. A violation is reported when it
+    /// happens.
+    pub fn new(
+        inner: S,
+        limits: FrameLimits,
+        write_stall: Duration,
+        report: impl Fn(Violation) + Send + 'static,
+    ) -> Self {
         Guarded {
             inner,
             kill: Kill::default(),
             limits,
             write_stall,
+            report: Box::new(report),
             incoming: None,
             incoming_head: HeadEnd::default(),
             outgoing: FrameMeter::default(),
@@ -233,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
         let Err(violation) = this.check(&buf.filled()[before..]) else { return Poll::Ready(Ok(())) };
         buf.set_filled(before);
-        this.kill.shared.violation.store(violation as u8 + 1, SeqCst);
+        (this.report)(violation);
         this.farewell = Some(Farewell {
             frame: close_frame(violation.close_code()),
             written: 0,
@@ -331,7 +330,7 @@ mod tests {
 
     fn pair() -> (DuplexStream, Guarded<DuplexStream>) {
         let (client, server) = duplex(64);
-        (client, Guarded::new(server, LIMITS, STALL))
+        (client, Guarded::new(server, LIMITS, STALL, |_| {}))
     }
 
     async fn handshake(client: &mut DuplexStream, server: &mut Guarded<DuplexStream>) {
@@ -347,14 +346,16 @@ mod tests {
     #[tokio::test]
     async fn a_long_frame_is_answered_by_1009_and_never_seen_above() {
         let (mut client, mut server) = pair();
+        let reported = Arc::new(Mutex::new(None));
+        let report = reported.clone();
+        server.report = Box::new(move |violation| *report.lock().unwrap() = Some(violation));
         handshake(&mut client, &mut server).await;
         client.write_all(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
         let mut small = [0; 8];
         server.read_exact(&mut small).await.unwrap();
         let reader = tokio::spawn(async move {
             let mut all = Vec::new();
-            let result = server.read_to_end(&mut all).await;
-            (result.map(|_| all), server)
+            server.read_to_end(&mut all).await.map(|_| all)
         });
         client.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0x10, 0, 1, 2, 3, 4]).await.unwrap();
         client.write_all(&[0; 3000]).await.unwrap(); // thrown away, without blocking the client
@@ -362,9 +363,8 @@ mod tests {
         client.read_exact(&mut reply).await.unwrap();
         assert_eq!(reply, [0x88, 2, 0x03, 0xf1]);
         drop(client);
-        let (all, server) = reader.await.unwrap();
-        assert_eq!(all.unwrap(), b"");
-        assert_eq!(server.kill().violation(), Some(Violation::TooBig));
+        assert_eq!(reader.await.unwrap().unwrap(), b"");
+        assert_eq!(*reported.lock().unwrap(), Some(Violation::TooBig));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-use super::frames::FrameLimits;
+use super::frames::{FrameLimits, Violation};
 use super::guard::{Guarded, Kill};
 use crate::config::Settings;
 use crate::metrics::Metrics;
@@ -111,9 +111,13 @@ fn serve_one(
 ) -> impl Future<Output = ()> + use<> {
     // Messages are small and answers are wanted at once.
     let _ = stream.set_nodelay(true);
-    let guarded = Guarded::new(stream, limits.frames, limits.write_stall);
+    let counted = metrics.clone();
+    let report = move |violation: Violation| {
+        counted.sockets_closed.with_label_values(&[violation.name()]).inc();
+        tracing::debug!(violation = violation.name(), "a signalling connection broke a limit");
+    };
+    let guarded = Guarded::new(stream, limits.frames, limits.write_stall, report);
     let peer = Peer { address, kill: guarded.kill() };
-    let kill = guarded.kill();
     let dropped = guarded.dropped();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
@@ -121,30 +125,27 @@ fn serve_one(
     });
     let header_timeout = limits.header_timeout;
     async move {
-        let io = TokioIo::new(guarded);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .max_buf_size(HEAD_BYTES)
-            .max_headers(HEADERS)
-            .half_close(false)
-            .serve_connection(io, service)
-            .with_upgrades();
-        tokio::pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            () = ended(&mut stop) => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
+        {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(header_timeout)
+                .max_buf_size(HEAD_BYTES)
+                .max_headers(HEADERS)
+                .half_close(false)
+                .serve_connection(TokioIo::new(guarded), service)
+                .with_upgrades();
+            tokio::pin!(connection);
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = ended(&mut stop) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
             }
         }
         // After an upgrade the stream lives on elsewhere; it is counted until it is dropped.
         dropped.await;
         metrics.http_connections.dec();
-        if let Some(violation) = kill.violation() {
-            metrics.sockets_closed.with_label_values(&[violation.name()]).inc();
-            tracing::debug!(violation = violation.name(), "a signalling connection broke a limit");
-        }
     }
 }
 

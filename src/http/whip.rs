@@ -101,7 +101,7 @@ pub fn routes() -> Router<App> {
         let open = move |app, room, headers, body| open(kind, app, room, headers, body);
         let change = move |app, at, request| change(kind, app, at, request);
         routes = routes
-            .route(&format!("/{path}/{{room}}"), post(open))
+            .route(&format!("/{path}/{{room}}"), post(open).options(async || StatusCode::NO_CONTENT))
             .route(&format!("/{path}/{{room}}/{{id}}"), any(change));
     }
     routes.layer(from_fn(share))
