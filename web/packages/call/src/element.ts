@@ -77,7 +77,7 @@ export class LecternCall extends HTMLElement {
     this.#hear.append(icon('speaker'), this.#hearText);
     this.#hear.addEventListener('click', () => void this.#sound.resume());
     this.#notes.append(this.#hear, this.#status, this.#problem);
-    this.#bar = make('div', { class: 'bar', role: 'toolbar', part: 'bar' });
+    this.#bar = make('div', { class: 'bar', role: 'group', part: 'bar' });
     this.#bar.append(this.#microphone.element, this.#camera.element, this.#share.element);
     this.#bar.append(make('slot', { name: 'actions' }), this.#leave.element);
     this.#frame = make('div', { class: 'frame', role: 'region' }, this.#tilesBox, this.#bar, this.#count);

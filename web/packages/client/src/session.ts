@@ -13,8 +13,6 @@ import { LessonFeed } from './feed.js';
 import { Gate } from './gate.js';
 import { participantOf } from './lesson.js';
 import { LocalTracks } from './local-tracks.js';
-import { MediaLink, type MediaShape } from './media.js';
-import { MediaWatch } from './media-watch.js';
 import { followPage } from './page.js';
 import type {
   Joined,
@@ -35,12 +33,14 @@ import type {
 import { PROTOCOL_VERSION } from './protocol.js';
 import { corrections, interferences } from './publications.js';
 import { afterEnded, afterJoinError, backoffMs } from './recovery.js';
+import { SessionMedia } from './session-media.js';
 import { ConnectionLost, Signal } from './signal.js';
 import { SlotMap } from './slots.js';
-import { StatsReader } from './stats.js';
-import { SlotStreams } from './streams.js';
 import { planView, ViewSender } from './view.js';
 
+const DEFAULT_VIDEO_SLOTS = 9;
+/** The server puts the loudest into as many (docs/protocol.md, `join`). */
+const DEFAULT_AUDIO_SLOTS = 3;
 const JOIN_TIMEOUT_MS = 15_000;
 /** A server that is there answers this fast; used to find out whether a connection outlived a change of network. */
 const PROBE_MS = 2000;
@@ -51,8 +51,7 @@ const PROBE_MS = 2000;
  */
 export class LecternSession extends Emitter<SessionEvents> {
   readonly #options: SessionOptions;
-  readonly #shape: MediaShape;
-  readonly #streams: SlotStreams | undefined;
+  readonly #videoSlots: number;
   readonly #feed = new LessonFeed();
   readonly #slots = new SlotMap();
   /** Notices that came between the acknowledgement of `join` and the media connection's taking its answer. */
@@ -60,17 +59,17 @@ export class LecternSession extends Emitter<SessionEvents> {
   readonly #qualities = new Map<string, Quality>();
   readonly #local = new LocalTracks({
     changed: (source, track, by) => {
-      if (!track) this.#link?.send(source, null).catch(() => undefined);
+      if (!track) this.#media?.send(source, null).catch(() => undefined);
       this.emit('local', { source, track, ...(by !== undefined && { by }) });
     },
     deviceEnded: (source) => void this.unpublish(source).catch(() => undefined),
   });
   readonly #view: ViewSender;
-  readonly #stats = new StatsReader();
   readonly #gate = new Gate();
   #shown: readonly ViewPicture[] = [];
   #connection: Connection = { status: 'idle' };
-  #media: MediaStatus = 'none';
+  /** Undefined without media; `join` says so where there should be some and the browser has none. */
+  #media: SessionMedia | undefined;
   #speakers: Speakers = { levels: [] };
   #permissions: ReadonlySet<Permission> = new Set();
   #role: Role | undefined;
@@ -79,8 +78,6 @@ export class LecternSession extends Emitter<SessionEvents> {
   /** Secret of the session on the server; undefined when the next join is a new one. */
   #session: string | undefined;
   #signal: Signal | undefined;
-  #link: MediaLink | undefined;
-  #watch: MediaWatch | undefined;
   /** Whether this connection has joined: requests may be sent. */
   #joined = false;
   #joinAttempts = 0;
@@ -92,11 +89,8 @@ export class LecternSession extends Emitter<SessionEvents> {
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    const { videoSlots = 9, audioSlots = 3, codec = 'vp8' } = options;
-    this.#shape = { videoSlots, audioSlots, codec };
-    if (options.media !== false && typeof MediaStream !== 'undefined') {
-      this.#streams = new SlotStreams(audioSlots, videoSlots);
-    }
+    this.#videoSlots = options.videoSlots ?? DEFAULT_VIDEO_SLOTS;
+    if (typeof RTCPeerConnection !== 'undefined') this.#media = this.#newMedia();
     this.#view = new ViewSender((pictures) => this.#sendView(pictures));
   }
 
@@ -105,7 +99,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   }
 
   get media(): MediaStatus {
-    return this.#media;
+    return this.#media?.status ?? 'none';
   }
 
   /** The lesson; undefined before the first join. */
@@ -149,7 +143,7 @@ export class LecternSession extends Emitter<SessionEvents> {
 
   /** One stream per audio slot, the same objects for the whole session: play all of them. */
   get audio(): readonly MediaStream[] {
-    return this.#streams?.audio ?? [];
+    return this.#media?.audio ?? [];
   }
 
   /**
@@ -192,7 +186,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     // Said with the join, so that media flows at once.
     if (this.#connection.status === 'idle') return;
     try {
-      await this.#link?.send(source, track);
+      await this.#media?.send(source, track);
       await this.#ask('publish', { source, muted });
     } catch (thrown) {
       if (this.#local.get(source)?.track === track) this.#local.drop(source);
@@ -204,7 +198,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   async replace(source: Source, track: MediaStreamTrack): Promise<void> {
     const { muted } = this.#local.mustGet(source);
     this.#local.set(source, { track, muted });
-    await this.#link?.send(source, track);
+    await this.#media?.send(source, track);
   }
 
   async unpublish(source: Source): Promise<void> {
@@ -303,19 +297,13 @@ export class LecternSession extends Emitter<SessionEvents> {
   /** The stream of the slot that carries this picture now; undefined while none does. */
   pictureOf(participant: string, source: PictureSource): MediaStream | undefined {
     const slot = this.#slots.find(participant, source);
-    const place = slot && this.#link?.slotIndex(slot.mid);
-    return place && this.#streams?.of(place.kind, place.index);
+    return slot && this.#media?.streamOf(slot);
   }
 
   /** Figures of the own media connection since the last call. */
   async stats(): Promise<ConnectionStats> {
-    const report = await this.#link?.connection.getStats();
-    return this.#stats.read(report ? [...(report as unknown as Map<string, RTCStats>).values()] : [], (mid) => {
-      const source = this.#link?.sourceOf(mid);
-      return source
-        ? { mid, source, ...(this.#identity !== undefined && { participant: this.#identity }) }
-        : this.#slots.get(mid);
-    });
+    const stats = await this.#media?.stats(this.#identity, (mid) => this.#slots.get(mid));
+    return stats ?? { bitrateInBps: 0, bitrateOutBps: 0, received: [], sent: [] };
   }
 
   // Connection
@@ -367,18 +355,14 @@ export class LecternSession extends Emitter<SessionEvents> {
     const signal = this.#signal;
     if (!signal) return;
     this.#early = [];
-    const link = this.#newLink();
-    const offer = link && (await link.createOffer());
+    this.#media ??= this.#newMedia();
+    const media = this.#media;
+    const offer = await media?.offer();
     const joined = await signal.request('join', { version: PROTOCOL_VERSION, ...offer });
     if (round !== this.#round) return;
-    if (link) {
-      // Before the answer, so that the first packets leave with the first DTLS flight done.
-      await Promise.all([...this.#local.all].map(([source, { track }]) => link.send(source, track)));
-      await link.accept(joined.answer ?? '', joined.iceServers);
-      if (round !== this.#round) return;
-      this.#streams?.fill(link);
-      this.#watch?.negotiated();
-    }
+    await media?.accept(joined.answer ?? '', joined.iceServers);
+    if (round !== this.#round) return;
+    this.#qualities.clear();
     this.#take(joined);
   }
 
@@ -402,7 +386,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#setConnection({ status: 'connected' });
     this.#correct();
     this.#view.reset();
-    this.#watch?.signallingBack();
+    this.#media?.signallingBack();
     // They are newer than the acknowledgement.
     for (const notice of this.#early.splice(0)) notice();
     this.#gate.open();
@@ -449,16 +433,12 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#session = undefined;
     this.#unfollow?.();
     this.#view.stop();
-    this.#watch?.stop();
     this.#signal?.close();
-    this.#link?.close();
     this.#signal = undefined;
-    this.#link = undefined;
-    this.#watch = undefined;
+    this.#media?.stop();
     // After a failure `join` can be tried again, with the same tracks.
     if (connection.status === 'ended') for (const source of [...this.#local.all.keys()]) this.#local.drop(source);
     this.#setSlots(this.#slots.reset([]));
-    this.#setMedia('none');
     this.#setConnection(connection);
     this.#gate.break(error);
   }
@@ -495,11 +475,11 @@ export class LecternSession extends Emitter<SessionEvents> {
   }
 
   #planView(): void {
-    this.#view.want(planView(this.#shown, this.state, this.#identity, this.#shape.videoSlots));
+    this.#view.want(planView(this.#shown, this.state, this.#identity, this.#videoSlots));
   }
 
   #sendView(pictures: ViewPicture[]): boolean {
-    if (!this.#joined || !this.#link) return false;
+    if (!this.#joined || !this.#media) return false;
     this.#signal?.request('view', { pictures }).catch(() => undefined);
     return true;
   }
@@ -519,9 +499,7 @@ export class LecternSession extends Emitter<SessionEvents> {
         this.emit('quality', { changed: participants });
       },
       permissions: ({ permissions, role }) => this.#setPermissions(permissions, role),
-      media: ({ state }) => {
-        this.#watch?.serverSays(state);
-      },
+      media: ({ state }) => this.#media?.serverSays(state),
       ended: ({ reason }) => {
         if (afterEnded(reason) === 'rejoin') this.#rejoin('server-restart', 1);
         else this.#end({ status: 'ended', reason }, new LecternError('ended', reason));
@@ -571,41 +549,22 @@ export class LecternSession extends Emitter<SessionEvents> {
 
   // Media
 
-  #newLink(): MediaLink | undefined {
-    this.#link?.close();
-    this.#watch?.stop();
-    this.#link = undefined;
-    if (!this.#streams) {
-      if (this.#options.media === false) return undefined;
-      throw new LecternError('media-unsupported', 'this browser has no WebRTC');
-    }
-    const link = new MediaLink(this.#shape, (status) => {
-      this.#setMedia(status);
-      this.#watch?.status(status);
+  #newMedia(): SessionMedia | undefined {
+    const { media, audioSlots = DEFAULT_AUDIO_SLOTS, codec = 'vp8' } = this.#options;
+    if (media === false) return undefined;
+    return new SessionMedia({ videoSlots: this.#videoSlots, audioSlots, codec }, this.#local, {
+      status: (status) => this.emit('media', { status }),
+      restart: (offer) => this.#restartIce(offer),
+      rejoin: (attempt) => this.#rejoin('media', attempt),
     });
-    const attempts = this.#watch?.rejoins ?? 0;
-    this.#link = link;
-    this.#watch = new MediaWatch(
-      {
-        restart: () => this.#restartIce(link),
-        rejoin: (attempt) => this.#rejoin('media', attempt),
-      },
-      attempts,
-    );
-    return link;
   }
 
-  /** False when it has to wait for signalling. */
-  async #restartIce(link: MediaLink): Promise<boolean> {
-    const signal = this.#signal;
-    if (!this.#joined || !signal || link !== this.#link) return false;
+  async #restartIce(offer: string): Promise<string | undefined> {
+    if (!this.#joined || !this.#signal) return undefined;
     try {
-      const { offer } = await link.createOffer({ iceRestart: true });
-      const { answer } = await signal.request('restart', { offer });
-      if (link === this.#link) await link.accept(answer);
-      return true;
+      return (await this.#signal.request('restart', { offer })).answer;
     } catch (thrown) {
-      if (thrown instanceof ConnectionLost) return false;
+      if (thrown instanceof ConnectionLost) return undefined;
       throw thrown;
     }
   }
@@ -616,7 +575,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   #follow(): () => void {
     return followPage({
       networkChanged: () => {
-        this.#watch?.networkChanged();
+        this.#media?.networkChanged();
         this.#probe();
       },
       closing: () => {
@@ -642,12 +601,6 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (connection.status === this.#connection.status && connection.status !== 'reconnecting') return;
     this.#connection = connection;
     this.emit('connection', connection);
-  }
-
-  #setMedia(status: MediaStatus): void {
-    if (status === this.#media) return;
-    this.#media = status;
-    this.emit('media', { status });
   }
 
   #setSlots(changed: Slot[]): void {

@@ -1,0 +1,136 @@
+import { LecternError } from './errors.js';
+import type { ConnectionStats, MediaStatus } from './events.js';
+import type { LocalTracks } from './local-tracks.js';
+import { MediaLink, type MediaShape, type Offer } from './media.js';
+import { MediaWatch } from './media-watch.js';
+import type { IceServer, Slot, Source } from './protocol.js';
+import { StatsReader } from './stats.js';
+import { SlotStreams } from './streams.js';
+
+export interface SessionMediaEvents {
+  status(status: MediaStatus): void;
+  /** Exchanges the offer of an ICE restart for its answer; undefined while signalling is away. Throws when it is refused. */
+  restart(offer: string): Promise<string | undefined>;
+  /** Nothing else helps: the session has to be made anew. `attempt` counts from 0. */
+  rejoin(attempt: number): void;
+}
+
+/** The media of a session: one connection at a time, its repair, and streams that outlive it. */
+export class SessionMedia {
+  readonly #streams: SlotStreams;
+  readonly #stats = new StatsReader();
+  #link: MediaLink | undefined;
+  #watch: MediaWatch | undefined;
+  #status: MediaStatus = 'none';
+
+  /** Throws {@link LecternError} where there is no WebRTC. */
+  constructor(
+    private readonly shape: MediaShape,
+    private readonly local: LocalTracks,
+    private readonly events: SessionMediaEvents,
+  ) {
+    if (typeof RTCPeerConnection === 'undefined' || typeof MediaStream === 'undefined') {
+      throw new LecternError('media-unsupported', 'this browser has no WebRTC');
+    }
+    this.#streams = new SlotStreams(shape.audioSlots, shape.videoSlots);
+  }
+
+  get status(): MediaStatus {
+    return this.#status;
+  }
+
+  get audio(): readonly MediaStream[] {
+    return this.#streams.audio;
+  }
+
+  /** Drops the connection, if any, and offers another. */
+  async offer(): Promise<Offer> {
+    const rejoins = this.#watch?.rejoins ?? 0;
+    this.#close();
+    const link = new MediaLink(this.shape, (status) => {
+      if (link === this.#link) this.#setStatus(status);
+    });
+    this.#link = link;
+    this.#watch = new MediaWatch(
+      { restart: () => this.#restart(link), rejoin: (attempt) => this.events.rejoin(attempt) },
+      rejoins,
+    );
+    return await link.createOffer();
+  }
+
+  /** The answer to {@link offer}. */
+  async accept(answer: string, iceServers: readonly IceServer[]): Promise<void> {
+    const link = this.#link;
+    if (!link) throw new LecternError('aborted', 'the media connection was closed');
+    // Before the answer, so that the first packets leave as soon as there is a way.
+    await Promise.all([...this.local.all].map(([source, { track }]) => link.send(source, track)));
+    await link.accept(answer, iceServers);
+    if (link !== this.#link) return;
+    this.#streams.fill(link);
+    this.#watch?.negotiated();
+  }
+
+  async send(source: Source, track: MediaStreamTrack | null): Promise<void> {
+    await this.#link?.send(source, track);
+  }
+
+  /** The stream of a slot. */
+  streamOf(slot: Slot): MediaStream | undefined {
+    const place = this.#link?.slotIndex(slot.mid);
+    return place && this.#streams.of(place.kind, place.index);
+  }
+
+  signallingBack(): void {
+    this.#watch?.signallingBack();
+  }
+
+  networkChanged(): void {
+    this.#watch?.networkChanged();
+  }
+
+  serverSays(state: 'connected' | 'disconnected'): void {
+    this.#watch?.serverSays(state);
+  }
+
+  /** `received` says what a receiving m-line carries. */
+  async stats(self: string | undefined, received: (mid: string) => Slot | undefined): Promise<ConnectionStats> {
+    const link = this.#link;
+    const report = await link?.connection.getStats();
+    // The DOM's types do not know that a report is a Map.
+    const entries = report ? [...(report as unknown as Map<string, RTCStats>).values()] : [];
+    return this.#stats.read(entries, (mid) => {
+      const source = link?.sourceOf(mid);
+      return source ? { mid, source, ...(self !== undefined && { participant: self }) } : received(mid);
+    });
+  }
+
+  /** Ends the connection; the streams stay for another. */
+  stop(): void {
+    this.#close();
+    this.#watch = undefined;
+    this.#setStatus('none');
+  }
+
+  #close(): void {
+    this.#watch?.stop();
+    this.#link?.close();
+    this.#link = undefined;
+  }
+
+  #setStatus(status: MediaStatus): void {
+    this.#watch?.status(status);
+    if (status === this.#status) return;
+    this.#status = status;
+    this.events.status(status);
+  }
+
+  /** False when it has to wait for signalling. */
+  async #restart(link: MediaLink): Promise<boolean> {
+    if (link !== this.#link) return false;
+    const { offer } = await link.createOffer({ iceRestart: true });
+    const answer = await this.events.restart(offer);
+    if (answer === undefined || link !== this.#link) return false;
+    await link.accept(answer);
+    return true;
+  }
+}
