@@ -92,7 +92,7 @@ test('a class from the lobby to the end', { timeout: 120_000 }, async () => {
   await teacher.page.getByRole('menuitem', { name: say('person.remove') }).click();
   await teacher.page
     .getByRole('dialog')
-    .getByRole('button', { name: say('person.remove') })
+    .getByRole('button', { name: say('remove.confirm'), exact: true })
     .click();
   await late.outcome('removed');
   await until('Cem is off the wall', async () => (await teacher.tile('Cem').count()) === 0);
@@ -102,7 +102,7 @@ test('a class from the lobby to the end', { timeout: 120_000 }, async () => {
   await teacher.page.getByRole('menuitem', { name: say('leave.end') }).click();
   await teacher.page
     .getByRole('dialog')
-    .getByRole('button', { name: say('leave.end') })
+    .getByRole('button', { name: say('end.confirm'), exact: true })
     .click();
   await student.outcome('ended');
   await leaveAll();
@@ -210,7 +210,7 @@ test('the signalling is cut: the page says so, and says when it is back', { time
   await student.join();
   await student.sees('Ada');
   world.front.cut();
-  const banner = student.page.getByText(say('connection.reconnecting'));
+  const banner = student.page.getByText(say('connection.signalling'));
   await banner.first().waitFor({ timeout: 10_000 });
   await student.sees('Ada');
   world.front.restore();
