@@ -94,6 +94,7 @@ export const en = {
   'lobby.lecture-note':
     'This is a lecture: you speak when the teacher gives you the floor. Until then only teachers see your camera.',
   'lobby.observer-note': 'You join as an observer: you see and hear the class. Only teachers see you.',
+  'lobby.slow': 'This takes longer than usual. Still trying…',
   'lobby.join': 'Join class',
   'lobby.join-without': 'Join without camera and microphone',
   // Connection

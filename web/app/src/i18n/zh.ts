@@ -89,6 +89,7 @@ export const zh: Record<MessageKey, string> = {
   'lobby.say-something': '说句话试试，音量条应当跳动',
   'lobby.lecture-note': '这是讲座课：老师点名后您才能发言；在此之前只有老师能看到您的摄像头画面。',
   'lobby.observer-note': '您以旁听身份加入：可以观看和收听，只有老师能看到您。',
+  'lobby.slow': '连接比平时慢，仍在尝试…',
   'lobby.join': '进入课堂',
   'lobby.join-without': '不开摄像头和麦克风进入',
   // Connection
