@@ -288,6 +288,7 @@ export class LecternCall extends HTMLElement {
       tile.show(
         {
           name: self ? this.#texts.you : face ? participant.name : this.#texts.screenOf(participant.name),
+          person: participant.name,
           stream,
           muted: face && (participant.tracks.microphone?.muted ?? true),
           speaking: face && speaking.has(seat.participant) && participant.tracks.microphone?.muted === false,

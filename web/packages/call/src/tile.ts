@@ -8,7 +8,10 @@ import type { Texts } from './texts.js';
 const SMALL_PX = 190;
 
 export interface TileLook {
+  /** What the label says. */
   name: string;
+  /** Whose initials stand for a picture. */
+  person: string;
   stream: MediaStream | undefined;
   muted: boolean;
   speaking: boolean;
@@ -45,8 +48,8 @@ export class Tile {
   }
 
   show(look: TileLook, texts: Texts): void {
-    const { name, stream, muted, speaking, weak, mirrored, whole } = look;
-    setText(this.#letters, initials(name));
+    const { name, person, stream, muted, speaking, weak, mirrored, whole } = look;
+    setText(this.#letters, initials(person));
     setText(this.#name, name);
     this.#muted.hidden = !muted;
     this.#weak.hidden = !weak;
