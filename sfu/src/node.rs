@@ -220,7 +220,7 @@ impl Node {
     fn add_peer(&mut self, now: Instant, add: AddPeer) {
         let (id, peer) = (add.room, add.peer);
         let refused = |error| Output::Event(Event::Refused { room: id, peer, error });
-        if self.out.counters.half_open >= HALF_OPEN_PEERS as u64 && !self.give_up_oldest_handshake(now) {
+        if self.out.counters.half_open >= HALF_OPEN_PEERS as u64 && !self.give_up_a_handshake(now, id) {
             self.out.counters.joins_refused += 1;
             self.out.outputs.push_back(refused(OfferError::Busy));
             return;
@@ -250,19 +250,34 @@ impl Node {
         }
     }
 
-    /// Makes room for a new peer, so that many who never finish do not keep out one who would. Whether there is room now.
-    fn give_up_oldest_handshake(&mut self, now: Instant) -> bool {
+    /// Makes room for a new peer of `room`, so that many who never finish do not keep out one who would. Whether there is
+    /// room now.
+    ///
+    /// The oldest goes if it has had its chance. Else the room with the most open handshakes gives up its oldest, unless that
+    /// is the room itself: those who hold links to one class cannot keep the others from meeting.
+    fn give_up_a_handshake(&mut self, now: Instant, room: RoomId) -> bool {
         self.drop_done_handshakes();
-        let oldest = self.handshakes.front().copied();
-        let Some((_, peer)) =
-            oldest.filter(|(added, _)| now.saturating_duration_since(*added) >= HANDSHAKE_CHANCE)
-        else {
-            return false;
-        };
-        self.handshakes.pop_front();
+        let had_its_chance = |added: Instant| now.saturating_duration_since(added) >= HANDSHAKE_CHANCE;
+        let oldest = self.handshakes.front().filter(|(added, _)| had_its_chance(*added));
+        let victim = oldest.map(|(_, peer)| *peer).or_else(|| self.handshake_of_the_greediest(room));
+        let Some(peer) = victim else { return false };
+        self.handshakes.retain(|(_, other)| *other != peer);
         self.out.counters.handshakes_expired += 1;
         self.in_room_of(peer, |room, out| room.give_up(now, peer, out));
         true
+    }
+
+    /// The oldest open handshake of the room that has the most, if these are more than those of `room` and the one to come.
+    fn handshake_of_the_greediest(&self, room: RoomId) -> Option<PeerId> {
+        // How many, and the oldest.
+        let mut open: BTreeMap<RoomId, (usize, PeerId)> = BTreeMap::new();
+        for (_, peer) in self.handshakes.iter().filter(|(_, peer)| self.is_half_open(*peer)) {
+            let Some(home) = self.homes.get(peer) else { continue };
+            open.entry(*home).or_insert((0, *peer)).0 += 1;
+        }
+        let own = open.get(&room).map_or(0, |(count, _)| *count);
+        let (count, peer) = open.values().max_by_key(|(count, _)| *count)?;
+        (*count > own + 1).then_some(*peer)
     }
 
     fn restart_peer(&mut self, peer: PeerId, offer: &str) {

@@ -174,6 +174,26 @@ fn half_open_handshakes_are_capped_and_free_their_places() {
     assert!(world.run_until(2000 * MS, |world| world.person(who).node_connected() == 1).is_some());
 }
 
+/// Links to one class, used by many who never finish, keep nobody out of another class; not even right at once, when none of
+/// the handshakes is old enough to be given up for its age.
+#[test]
+fn one_room_does_not_take_every_handshake() {
+    let mut world = World::new(5);
+    let (greedy, other) = (world.open_room(), world.open_room());
+    let dead = Join { viewer: true, video_slots: 1, ..Join::default() }
+        .over(LinkConfig { down: true, ..LinkConfig::default() });
+    let first = world.join(greedy, &dead);
+    for _ in 1..HALF_OPEN_PEERS {
+        world.join(greedy, &dead);
+    }
+    let who = world.join(other, &Join::default());
+    assert!(world.run_until(1000 * MS, |world| world.person(who).node_connected() == 1).is_some());
+    let counters = world.node().counters();
+    assert_eq!((counters.joins_refused, counters.handshakes_expired), (0, 1));
+    assert!(counters.half_open < HALF_OPEN_PEERS as u64);
+    assert_eq!(world.person(first).node_disconnected(), 1, "the oldest of the greedy room went");
+}
+
 #[test]
 fn people_come_and_go_and_nothing_is_left() {
     for seed in 0..4 {
