@@ -67,9 +67,12 @@ function firstCharacter(word: string | undefined): string {
   return /[\p{L}\p{N}]/u.exec(word ?? '')?.[0] ?? '';
 }
 
-/** A hue that is always the same for a participant. */
+/** The golden angle: successive multiples of it are as far apart on a circle as can be. */
+const GOLDEN_DEGREES = 137.508;
+
+/** A hue that is always the same for a participant, and far from that of one with a similar identity. */
 export function hue(identity: string): number {
   let hash = 0;
   for (const character of identity) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return hash % 360;
+  return Math.round((hash * GOLDEN_DEGREES) % 360);
 }
