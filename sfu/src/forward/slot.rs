@@ -44,8 +44,8 @@ pub enum Offered {
     Dropped,
     /// It goes out like this.
     Forwarded(Rewritten),
-    /// It goes out like this, and its track has taken the place of another.
-    Replaced(Rewritten, Option<TrackRef>),
+    /// It goes out like this, the first of a keyframe; its track may have taken the place of another.
+    Switched(Rewritten, Option<TrackRef>),
 }
 
 /// See the [module](self).
@@ -127,7 +127,7 @@ impl Slot {
                 self.next = None;
                 self.rewriter.switch(packet);
                 return match self.rewriter.rewrite(packet) {
-                    Some(rewritten) => Offered::Replaced(rewritten, old),
+                    Some(rewritten) => Offered::Switched(rewritten, old),
                     None => Offered::Dropped,
                 };
             }
@@ -139,7 +139,13 @@ impl Slot {
         match carried.selector.step(layer, keyframe) {
             Step::Drop => return Offered::Dropped,
             Step::Forward => {}
-            Step::Switch => self.rewriter.switch(packet),
+            Step::Switch => {
+                self.rewriter.switch(packet);
+                return self
+                    .rewriter
+                    .rewrite(packet)
+                    .map_or(Offered::Dropped, |rewritten| Offered::Switched(rewritten, None));
+            }
         }
         self.rewriter.rewrite(packet).map_or(Offered::Dropped, Offered::Forwarded)
     }

@@ -9,6 +9,7 @@ use crate::media::{Mid, Source};
 use crate::peer::Peer;
 use crate::publish::clock::CaptureClock;
 use crate::publish::track::Track;
+use crate::room::recent::RecentPackets;
 
 /// Loss and round trip above which a connection is fair, and poor.
 const FAIR: (f32, Duration) = (0.03, Duration::from_millis(300));
@@ -24,6 +25,8 @@ pub struct Member {
     pub tracks: [Option<Track>; Source::ALL.len()],
     pub slots: Vec<Slot>,
     pub view: Vec<Picture>,
+    /// Its last video packets.
+    pub recent: RecentPackets,
     /// Its clock against ours.
     pub clock: CaptureClock,
     pub added: Instant,
@@ -76,6 +79,7 @@ impl Member {
             policy,
             tracks,
             slots,
+            recent: RecentPackets::default(),
             view: Vec::new(),
             clock: CaptureClock::default(),
             added: now,

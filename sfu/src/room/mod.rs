@@ -2,6 +2,7 @@
 
 mod assign;
 mod member;
+mod recent;
 mod tick;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +22,7 @@ use crate::peer::{Incoming, Peer, PeerOutput, PeerShared, Taken};
 use crate::publish::keyframe::{picture_size, starts_keyframe};
 use crate::publish::speaker::{Speakers, TICK};
 use crate::publish::track::{SeqStep, Subscriber, Track};
+use crate::room::recent::Recent;
 use crate::sdp::map_sources;
 use member::Member;
 
@@ -282,6 +284,9 @@ impl Room {
             layer.live = false;
         }
         out.counters.tracks -= 1;
+        if let Some(member) = self.member_mut(key) {
+            member.recent.forget(source);
+        }
         self.refresh_track(now, reference, out);
     }
 
@@ -504,7 +509,8 @@ impl Room {
         if layer.ssrc != Some(incoming.ssrc) {
             layer.restart(incoming.ssrc);
         }
-        match layer.note_seq(incoming.seq) {
+        let step = layer.note_seq(incoming.seq);
+        match step {
             SeqStep::Gap(missing) => out.counters.rtp_lost_in += missing,
             SeqStep::Late => out.counters.rtp_lost_in = out.counters.rtp_lost_in.saturating_sub(1),
         }
@@ -515,6 +521,13 @@ impl Room {
             return;
         }
         let keyframe = starts_keyframe(incoming.codec, &incoming.payload);
+        let mut overtook = Vec::new();
+        if source.kind() == Kind::Video {
+            if keyframe && step == SeqStep::Late {
+                overtook = member.recent.after(source, layer_index, incoming);
+            }
+            member.recent.keep(source, layer_index, Recent { incoming: incoming.clone(), captured });
+        }
         if keyframe && source.kind() == Kind::Video {
             let size = picture_size(incoming.codec, &incoming.payload);
             let resized = size.is_some() && size != layer.size;
@@ -545,6 +558,63 @@ impl Room {
                 payload: incoming.payload.clone(),
             }));
         }
+        let count = self.track(reference).map_or(0, |track| track.subscribers.len());
+        let mut switched: Vec<(Subscriber, Option<TrackRef>)> = Vec::new();
+        for index in 0..count {
+            let Some(subscriber) =
+                self.track(reference).and_then(|track| track.subscribers.get(index).copied())
+            else {
+                break;
+            };
+            let by = Forwarded { reference, layer: layer_index, keyframe, incoming, captured };
+            if let Some(old) = self.forward(&by, subscriber, out) {
+                switched.push((subscriber, old));
+            }
+        }
+        // A keyframe's first packet that came late (repaired, overtaken): the rest of the frame and what follows is here already.
+        for (subscriber, _) in &switched {
+            for Recent { incoming, captured } in &overtook {
+                let by = Forwarded {
+                    reference,
+                    layer: layer_index,
+                    keyframe: false,
+                    incoming,
+                    captured: *captured,
+                };
+                self.forward(&by, *subscriber, out);
+            }
+        }
+        for (subscriber, old) in switched {
+            if let Some(track) = old.and_then(|old| self.track_mut(old)) {
+                track.unsubscribe(subscriber);
+            }
+            self.tell_slots(subscriber.member, out);
+        }
+    }
+
+    /// Forwards a packet to one slot, if that is ready for it. When the slot has switched to the packet's layer: which track it left,
+    /// if another.
+    fn forward(
+        &mut self,
+        by: &Forwarded<'_>,
+        subscriber: Subscriber,
+        out: &mut Outbox,
+    ) -> Option<Option<TrackRef>> {
+        let Forwarded { reference, layer, keyframe, incoming, captured } = *by;
+        let receiver = self.member(subscriber.member).filter(|receiver| receiver.connected)?;
+        let slot = &receiver.slots[subscriber.slot];
+        let known = [slot.carries.as_ref(), slot.next.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|carried| carried.track == reference)
+            .and_then(|carried| carried.payload_type)
+            .filter(|(theirs, _)| *theirs == incoming.pt);
+        let payload_type = match known {
+            Some((_, ours)) => ours,
+            None => self.match_payload_type(reference, subscriber, incoming),
+        }?;
+        let receiver = self.member_mut(subscriber.member)?;
+        let slot = &mut receiver.slots[subscriber.slot];
         let packet = SourcePacket {
             codec: incoming.codec,
             seq: incoming.seq,
@@ -552,61 +622,15 @@ impl Room {
             captured,
             payload: &incoming.payload,
         };
-        self.fan_out(reference, layer_index, keyframe, incoming, packet, out);
-    }
-
-    fn fan_out(
-        &mut self,
-        reference: TrackRef,
-        layer: usize,
-        keyframe: bool,
-        incoming: &Incoming,
-        packet: SourcePacket<'_>,
-        out: &mut Outbox,
-    ) {
-        let count = self.track(reference).map_or(0, |track| track.subscribers.len());
-        let mut replaced: Vec<(Subscriber, Option<TrackRef>)> = Vec::new();
-        for index in 0..count {
-            let Some(subscriber) =
-                self.track(reference).and_then(|track| track.subscribers.get(index).copied())
-            else {
-                break;
-            };
-            let Some(receiver) = self.member(subscriber.member).filter(|receiver| receiver.connected) else {
-                continue;
-            };
-            let slot = &receiver.slots[subscriber.slot];
-            let known = [slot.carries.as_ref(), slot.next.as_ref()]
-                .into_iter()
-                .flatten()
-                .find(|carried| carried.track == reference)
-                .and_then(|carried| carried.payload_type)
-                .filter(|(theirs, _)| *theirs == incoming.pt);
-            let payload_type = match known {
-                Some((_, ours)) => ours,
-                None => self.match_payload_type(reference, subscriber, incoming),
-            };
-            let Some(payload_type) = payload_type else { continue };
-            let Some(receiver) = self.member_mut(subscriber.member) else { continue };
-            let slot = &mut receiver.slots[subscriber.slot];
-            let rewritten = match slot.offer(reference, layer, keyframe, packet) {
-                Offered::Dropped => continue,
-                Offered::Forwarded(rewritten) => rewritten,
-                Offered::Replaced(rewritten, old) => {
-                    replaced.push((subscriber, old));
-                    rewritten
-                }
-            };
-            receiver.peer.write(slot.mid, payload_type, incoming, rewritten, packet.captured);
-            out.counters.rtp_forwarded += 1;
-            self.touch(subscriber.member);
-        }
-        for (subscriber, old) in replaced {
-            if let Some(track) = old.and_then(|old| self.track_mut(old)) {
-                track.unsubscribe(subscriber);
-            }
-            self.tell_slots(subscriber.member, out);
-        }
+        let (rewritten, switched) = match slot.offer(reference, layer, keyframe, packet) {
+            Offered::Dropped => return None,
+            Offered::Forwarded(rewritten) => (rewritten, None),
+            Offered::Switched(rewritten, old) => (rewritten, Some(old)),
+        };
+        receiver.peer.write(slot.mid, payload_type, incoming, rewritten, captured);
+        out.counters.rtp_forwarded += 1;
+        self.touch(subscriber.member);
+        switched
     }
 
     /// Finds the receiver's payload type for what the publisher sends, and remembers it in the slot.
@@ -670,6 +694,17 @@ impl Room {
         self.remove(now, id, out);
         out.outputs.push_back(Output::Event(Event::Disconnected { room: self.id, peer: id }));
     }
+}
+
+/// A publisher's packet on its way to subscribers.
+#[derive(Debug, Clone, Copy)]
+struct Forwarded<'a> {
+    reference: TrackRef,
+    layer: usize,
+    /// It is the first packet of a keyframe.
+    keyframe: bool,
+    incoming: &'a Incoming,
+    captured: Instant,
 }
 
 fn transmit(
