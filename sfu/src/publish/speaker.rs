@@ -17,10 +17,10 @@ const ATTACK: f32 = 0.4;
 const RELEASE: f32 = 0.06;
 /// Discontinuous transmission sends a packet each 400 ms in silence; without any for longer, it is silent.
 const SILENT_AFTER: Duration = Duration::from_millis(600);
-/// How much louder than a heard one somebody must be to take its place among the loudest.
-const HEARD_BONUS: f32 = 10.0;
+/// How much louder than the one before it in the ranking somebody must be to take its place.
+const RANK_MARGIN: f32 = 10.0;
 /// Who has spoken within this time keeps its place.
-const HEARD_HOLD: Duration = Duration::from_secs(2);
+const HOLD: Duration = Duration::from_secs(2);
 /// How much louder than the active speaker somebody must be, and for how long, to become active.
 const ACTIVE_MARGIN: f32 = 6.0;
 const ACTIVE_AFTER: Duration = Duration::from_millis(400);
@@ -34,7 +34,6 @@ struct Voice {
     loudness: f32,
     updated: Instant,
     last_voice: Option<Instant>,
-    heard: bool,
 }
 
 /// What has changed at a tick, see [`Speakers::poll`].
@@ -50,6 +49,8 @@ pub struct Speaking<K> {
 #[derive(Debug)]
 pub struct Speakers<K> {
     voices: BTreeMap<K, Voice>,
+    /// All of them, the loudest first.
+    ranking: Vec<K>,
     active: Option<K>,
     /// Who might become active, and since when.
     challenger: Option<(K, Instant)>,
@@ -60,6 +61,7 @@ impl<K: Copy + Ord> Default for Speakers<K> {
     fn default() -> Self {
         Speakers {
             voices: BTreeMap::new(),
+            ranking: Vec::new(),
             active: None,
             challenger: None,
             told: Speaking { levels: Vec::new(), active: None },
@@ -70,17 +72,17 @@ impl<K: Copy + Ord> Default for Speakers<K> {
 impl<K: Copy + Ord> Speakers<K> {
     /// Somebody's microphone is open.
     pub fn add(&mut self, now: Instant, who: K) {
-        self.voices.entry(who).or_insert(Voice {
-            loudness: 0.0,
-            updated: now,
-            last_voice: None,
-            heard: false,
-        });
+        if self.voices.contains_key(&who) {
+            return;
+        }
+        self.voices.insert(who, Voice { loudness: 0.0, updated: now, last_voice: None });
+        self.ranking.push(who);
     }
 
     /// Somebody's microphone is closed.
     pub fn remove(&mut self, who: K) {
         self.voices.remove(&who);
+        self.ranking.retain(|other| *other != who);
         if self.active == Some(who) {
             self.active = None;
         }
@@ -98,28 +100,29 @@ impl<K: Copy + Ord> Speakers<K> {
         }
     }
 
-    /// Everybody but those whom `skip` names, ranked, the loudest first and at most `count`. The first `head` are those who are
-    /// heard: they keep their place against who is a little louder. Who is silent is ranked too, so that in a small room everybody
-    /// has a place before they speak.
-    pub fn loudest(&mut self, now: Instant, count: usize, head: usize, skip: impl Fn(K) -> bool) -> Vec<K> {
-        let mut ranked: Vec<(K, f32)> = self
-            .voices
-            .iter()
-            .filter(|(who, _)| !skip(**who))
-            .map(|(who, voice)| {
-                let holds = voice.heard
-                    && voice.last_voice.is_some_and(|last| now.saturating_duration_since(last) < HEARD_HOLD);
-                let loudness = if holds { voice.loudness.max(VOICE) } else { voice.loudness };
-                (*who, loudness + if voice.heard { HEARD_BONUS } else { 0.0 })
+    /// Everybody but those whom `skip` names, ranked, the loudest first and at most `count`. A place is lost only to who is clearly
+    /// louder, at every rank, so that however many are heard, two who are about equally loud do not take turns. Who is silent is
+    /// ranked too, so that in a small room everybody has a place before they speak.
+    pub fn loudest(&mut self, now: Instant, count: usize, skip: impl Fn(K) -> bool) -> Vec<K> {
+        let voices = &self.voices;
+        self.ranking.retain(|who| voices.contains_key(who));
+        let loudness = |who: &K| {
+            voices.get(who).map_or(0.0, |voice| {
+                let holds = voice.last_voice.is_some_and(|last| now.saturating_duration_since(last) < HOLD);
+                if holds { voice.loudness.max(VOICE) } else { voice.loudness }
             })
-            .collect();
-        // A stable sort: who is equally loud stays in the order of names.
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        ranked.truncate(count);
-        for (who, voice) in &mut self.voices {
-            voice.heard = ranked.iter().take(head).any(|(ranked, _)| ranked == who);
+        };
+        // An insertion sort with a margin: when nothing changes, one comparison for each.
+        for place in 1..self.ranking.len() {
+            let mut place = place;
+            while place > 0
+                && loudness(&self.ranking[place]) > loudness(&self.ranking[place - 1]) + RANK_MARGIN
+            {
+                self.ranking.swap(place, place - 1);
+                place -= 1;
+            }
         }
-        ranked.into_iter().map(|(who, _)| who).collect()
+        self.ranking.iter().copied().filter(|who| !skip(*who)).take(count).collect()
     }
 
     /// To be called each [`TICK`]: what is to be told, if it differs from what was told.
@@ -253,7 +256,7 @@ mod tests {
                 let louder = i8::from(tick % 10 == u64::from(who)) * 3;
                 speakers.heard(now, who, -40 + louder);
             }
-            let mut set = speakers.loudest(now, 8, 3, |_| false)[..3].to_vec();
+            let mut set = speakers.loudest(now, 8, |_| false)[..3].to_vec();
             set.sort_unstable();
             sets.push(set);
         }
@@ -262,7 +265,7 @@ mod tests {
         for _ in 0..20 {
             speakers.heard(later, 9, -5);
         }
-        assert!(speakers.loudest(later, 8, 3, |_| false)[..3].contains(&9));
+        assert!(speakers.loudest(later, 8, |_| false)[..3].contains(&9));
     }
 
     #[test]
@@ -272,13 +275,13 @@ mod tests {
         for who in 0..5u8 {
             speakers.add(start, who);
         }
-        assert_eq!(speakers.loudest(start, 8, 3, |_| false), [0, 1, 2, 3, 4], "all silent: by name");
+        assert_eq!(speakers.loudest(start, 8, |_| false), [0, 1, 2, 3, 4], "all silent: by name");
         let later = start + Duration::from_secs(3);
         for _ in 0..10 {
             speakers.heard(later, 4, -30);
         }
-        assert!(speakers.loudest(later, 8, 3, |_| false)[..3].contains(&4));
-        assert!(!speakers.loudest(later, 8, 3, |who| who == 4).contains(&4), "skipped");
+        assert!(speakers.loudest(later, 8, |_| false)[..3].contains(&4));
+        assert!(!speakers.loudest(later, 8, |who| who == 4).contains(&4), "skipped");
     }
 
     #[test]

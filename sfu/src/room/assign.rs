@@ -14,8 +14,6 @@ use crate::room::{Outbox, Room};
 /// Loudest microphones that the room considers. Nobody has more audio slots than a few; the rest is for those who may not
 /// hear some of them.
 const LOUDEST: usize = 8;
-/// Audio slots that Lectern's client offers beside the one of whoever is always heard: as many voices at once are understood.
-const HEARD: usize = 3;
 
 /// A track that should have a slot, and the size at which it is shown.
 type Wanted = (TrackRef, (u16, u16));
@@ -69,7 +67,7 @@ impl Room {
         }
     }
 
-    /// Makes the list of what should be heard anew. Whether it has other members than before.
+    /// Makes the list of what should be heard anew. Whether it has changed.
     pub(super) fn find_audible(&mut self, now: Instant) -> bool {
         let mut always = Vec::new();
         let mut shared = Vec::new();
@@ -83,22 +81,14 @@ impl Room {
                 shared.push(TrackRef { member: key, source: Source::ScreenAudio });
             }
         }
-        let first = always.len() + shared.len();
         let loudest = self
             .speakers
-            .loudest(now, LOUDEST, HEARD, |key| always.iter().any(|track| track.member == key))
+            .loudest(now, LOUDEST, |key| always.iter().any(|track| track.member == key))
             .into_iter()
             .map(|key| TrackRef { member: key, source: Source::Microphone });
         let audible: Vec<TrackRef> = always.iter().copied().chain(shared).chain(loudest).collect();
-        // Changes of rank behind those who are heard are no reason to look at every member's slots.
-        let head = |list: &[TrackRef]| {
-            let mut head = list[..list.len().min(first + HEARD)].to_vec();
-            head.sort_unstable();
-            head
-        };
-        let changed = audible.len() != self.audible.len()
-            || head(&audible) != head(&self.audible)
-            || audible.iter().any(|track| !self.audible.contains(track));
+        // Order counts: how far down the list somebody hears depends on its slots, and on whether it is in the list itself.
+        let changed = audible != self.audible;
         self.audible = audible;
         changed
     }
@@ -162,6 +152,18 @@ impl Room {
             }
             if let Some(carries) = carries.filter(|carries| !self.may_receive(key, *carries)) {
                 self.drop_current(key, *slot, carries);
+            }
+        }
+        // A picture that was about to be replaced is wanted again: it stays, and what waited finds another slot.
+        for slot in &slots {
+            let Some((carries, next)) = self.member(key).map(|member| {
+                let slot = &member.slots[*slot];
+                (slot.carries.map(|c| c.track), slot.next.map(|c| c.track))
+            }) else {
+                return;
+            };
+            if let Some(next) = next.filter(|_| carries.is_some_and(is_wanted)) {
+                self.drop_next(key, *slot, next);
             }
         }
         // Who has a slot keeps it; the others take an empty one, else one whose track is not wanted.
