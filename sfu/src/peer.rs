@@ -30,6 +30,12 @@ use crate::sdp::{MediaLine, pair_first_slots, read_offer};
 const RTX_CACHE_PACKETS: usize = 1000;
 const RTX_CACHE_AGE: Duration = Duration::from_secs(2);
 const RTX_RATIO_CAP: f32 = 0.5;
+/// How long nothing must have come from a peer's address before a check from another one moves it there. A receiver reports each
+/// second or so, and far more often while media flows.
+const ROAM_AFTER: Duration = Duration::from_secs(1);
+/// Priority of an address that a peer has moved to: above that of any candidate in an offer (RFC 8445, section 5.1.2: type
+/// preferences end at 126).
+const ROAMED_PRIORITY: u32 = 127 << 24;
 /// How often loss and round-trip time are read.
 const STATS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -144,6 +150,10 @@ pub struct Peer {
     /// Sending streams, by slot.
     slots: Vec<(Mid, Ssrc)>,
     closed: bool,
+    /// Where media goes, and when something came from there.
+    path: Option<(SocketAddr, Instant)>,
+    /// The candidate that was made for an address that the peer has moved to.
+    roamed: Option<Candidate>,
     pending: VecDeque<PeerOutput>,
 }
 
@@ -183,6 +193,8 @@ impl Peer {
             streams: Vec::new(),
             slots: Vec::new(),
             closed: false,
+            path: None,
+            roamed: None,
             pending: VecDeque::new(),
         };
         peer.find_slots();
@@ -262,6 +274,7 @@ impl Peer {
         destination: SocketAddr,
         contents: &[u8],
     ) -> Taken {
+        self.follow(now, source, contents);
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
             return Taken::NotAccepted;
         };
@@ -272,7 +285,35 @@ impl Peer {
             return Taken::NotAccepted;
         }
         // An error is no reason to end the session: a forged plaintext alert causes one in the handshake.
-        if self.rtc.handle_input(input).is_ok() { Taken::Accepted } else { Taken::Refused }
+        if self.rtc.handle_input(input).is_err() {
+            return Taken::Refused;
+        }
+        if let Some((_, heard)) = self.path.as_mut().filter(|(address, _)| *address == source) {
+            *heard = now;
+        }
+        Taken::Accepted
+    }
+
+    /// Moves to the address of a check that nominates it, when the old one is silent: a NAT has forgotten the peer, or it has changed
+    /// networks. Checks reach a peer only after their MESSAGE-INTEGRITY was verified. The engine would stay with the old pair
+    /// until it times out, because it prefers the priority of a candidate that was in the offer.
+    fn follow(&mut self, now: Instant, source: SocketAddr, contents: &[u8]) {
+        let silent = |(address, heard): &(SocketAddr, Instant)| {
+            *address != source && now.saturating_duration_since(*heard) >= ROAM_AFTER
+        };
+        if !self.path.as_ref().is_some_and(silent) {
+            return;
+        }
+        if !StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) {
+            return;
+        }
+        // The engine takes a priority from a line of SDP only.
+        let line = format!("candidate:1 1 udp {ROAMED_PRIORITY} {} {} typ host", source.ip(), source.port());
+        let Ok(candidate) = Candidate::from_sdp_string(&line) else { return };
+        if let Some(old) = self.roamed.replace(candidate.clone()) {
+            self.rtc.direct_api().invalidate_candidate(&old);
+        }
+        self.rtc.add_remote_candidate(candidate);
     }
 
     /// Lets time pass; also needed after [`Peer::write`].
@@ -294,6 +335,11 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => return PeerOutput::Timeout(at),
                 Ok(Output::Transmit(transmit)) => {
+                    // Answers to checks go wherever these came from; the rest goes along the path.
+                    let along = transmit.contents.first().is_some_and(|first| *first >= 20);
+                    if along && self.path.is_none_or(|(address, _)| address != transmit.destination) {
+                        self.path = Some((transmit.destination, now));
+                    }
                     return PeerOutput::Transmit {
                         source: transmit.source,
                         destination: transmit.destination,
