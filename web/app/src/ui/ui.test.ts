@@ -92,6 +92,8 @@ describe('colours', () => {
     ['--text-2', '--surface'],
     ['--text-2', '--bg'],
     ['--text-3', '--surface'],
+    ['--text-3', '--bg-stage'],
+    ['--warn-text', '--bg-stage'],
     ['--text-3', '--bg'],
     ['--text-3', '--surface-2'],
     ['--on-accent', '--accent'],

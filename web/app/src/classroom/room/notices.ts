@@ -26,7 +26,12 @@ export function useNotices(room: Room, own: Own): void {
         }
         return;
       case 'left':
-        if (!mine && room.people.value.length < SMALL_CLASS && event.reason !== 'closed') {
+        if (
+          !mine &&
+          room.people.value.length < SMALL_CLASS &&
+          event.reason !== 'closed' &&
+          event.reason !== 'shutdown'
+        ) {
           toast({
             text: t('notice.left', { name: room.nameOf(event.participant) }),
             icon: 'leave',

@@ -26,7 +26,7 @@ export interface Own {
   toggleCamera(): Promise<void>;
   toggleScreen(): Promise<void>;
   toggleHand(): Promise<void>;
-  /** Publishes what the person chose at the door. */
+  /** Publishes what the person chose at the door, unless the join did. */
   begin(wanted: { microphone: boolean; camera: boolean }): Promise<void>;
   choose(kind: CaptureKind | 'speaker', deviceId: string): Promise<void>;
 }
@@ -176,11 +176,9 @@ export function createOwn(room: Room, captures: Captures): Own {
   async function begin(wanted: { microphone: boolean; camera: boolean }): Promise<void> {
     for (const kind of ['microphone', 'camera'] as const) {
       const now = captures[kind];
-      if (wanted[kind] && now.status === 'on' && room.can(`publish-${kind}`)) {
-        await session.publish(kind, now.track).catch(refused);
-      } else if (now.status === 'on') {
-        captures.stop(kind);
-      }
+      if (now.status !== 'on' || session.local(kind)) continue;
+      if (wanted[kind] && room.can(`publish-${kind}`)) await session.publish(kind, now.track).catch(refused);
+      else captures.stop(kind);
     }
   }
 
@@ -191,18 +189,20 @@ export function createOwn(room: Room, captures: Captures): Own {
 
   // What was taken away by the teacher or the server is no longer captured either: a light that stays on worries people.
   const stop = session.on('local', ({ source, track }) => {
-    if (!track && (source === 'microphone' || source === 'camera')) captures.stop(source);
+    if (track || (source !== 'microphone' && source !== 'camera')) return;
+    const now = captures[source];
+    // A device that was pulled out has ended by itself, and the watcher below says so.
+    if (now.status === 'on' && now.track.readyState === 'live') captures.stop(source);
   });
   watch(
     () => [captures.microphone, captures.camera] as const,
     ([microphone, camera]) => {
-      if (microphone.status === 'problem' && microphone.problem === 'lost' && session.local('microphone')) {
+      // The session takes an ended track back by itself.
+      if (microphone.status === 'problem' && microphone.problem === 'lost') {
         toast({ text: t('device.microphone.lost'), tone: 'bad', icon: 'micOff', key: 'microphone' });
-        void session.mute('microphone').catch(refused);
       }
-      if (camera.status === 'problem' && camera.problem === 'lost' && session.local('camera')) {
+      if (camera.status === 'problem' && camera.problem === 'lost') {
         toast({ text: t('device.camera.lost'), tone: 'bad', icon: 'cameraOff', key: 'camera' });
-        void session.unpublish('camera').catch(refused);
       }
     },
   );

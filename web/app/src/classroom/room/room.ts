@@ -107,7 +107,11 @@ export function createRoom(session: Session): Room {
   };
 
   const stops = [
-    session.on('state', (change) => (state.value = change.state)),
+    session.on('state', (change) => {
+      // A server that goes down sends everybody out; they come back with it. Nobody should see an empty room between.
+      const goingDown = change.events.some((event) => event.kind === 'left' && event.reason === 'shutdown');
+      if (!goingDown) state.value = change.state;
+    }),
     session.on('connection', (change) => {
       connection.value = change;
       refreshSlots();
