@@ -106,10 +106,10 @@ settings! {
             "First UDP port for media; worker n listens on this plus n. 0 takes free ones.";
         workers: Option<u64> = "", some_within::<1, 256>,
             "Media worker threads. When unset, as many as there are cores.";
-        public_ip: Vec<IpAddr> = "", not_wildcard,
+        public_ip: Vec<IpAddr> = "", |addresses| not_wildcard(addresses),
             "Addresses at which clients reach the UDP ports. When unset, the machine's own, loopback included.";
         public_url: Option<String> = "", web_address,
-            "Where browsers find the server, for links, such as `https://class.example.org`. When unset, `http://localhost` with the port.";
+            "Where browsers find the server, for links, such as `https://class.example.org`. When unset, the API takes the host that it was asked at, and the demo `http://localhost` with the port.";
     }
     "Data and secrets" {
         data_dir: PathBuf = "data", any,
@@ -126,7 +126,7 @@ settings! {
             "Written when the server is ready: JSON with `http`, `udp` and `pid`.";
         drain_seconds: u64 = "8", within::<0, 3600>,
             "Longest time for an orderly end after Ctrl-C or SIGTERM, in seconds.";
-        log: String = "info", log_filter,
+        log: String = "info", |filter| log_filter(filter),
             "What to log, such as `info` or `lectern=debug`. Also read from `RUST_LOG` when unset.";
         log_format: LogFormat = "text", any,
             "`text` or `json`.";
@@ -141,7 +141,7 @@ settings! {
         http_connections: u64 = "20000", within::<1, 1_000_000>,
             "Most TCP connections at once.";
         http_connections_per_ip: u64 = "2000", within::<1, 1_000_000>,
-            "Most TCP connections at once from one address. A school shares one address.";
+            "Most TCP connections at once from one address. A school shares one, and so do all behind a proxy: raise it there.";
         http_write_stall_seconds: u64 = "20", within::<1, 600>,
             "A connection that takes nothing of what was sent to it for so long is closed, in seconds.";
     }
@@ -150,7 +150,7 @@ settings! {
             "Longest message and frame, in bytes. Longer ones close the connection with 1009.";
         socket_frames_per_second: u64 = "500", within::<10, 100_000>,
             "Most WebSocket frames of one connection in a second. More close it with 1008.";
-        socket_queue_messages: u64 = "256", within::<16, 65_536>,
+        socket_queue_messages: u64 = "512", within::<16, 65_536>,
             "Messages that wait for a client that does not read; one more and the connection is closed.";
         socket_connect_timeout_seconds: u64 = "10", within::<1, 600>,
             "A connection must show its token within this time, in seconds.";
@@ -422,7 +422,7 @@ fn some_within<const MIN: u64, const MAX: u64>(value: &Option<u64>) -> Result<()
     value.as_ref().map_or(Ok(()), within::<MIN, MAX>)
 }
 
-fn not_wildcard(addresses: &Vec<IpAddr>) -> Result<(), String> {
+fn not_wildcard(addresses: &[IpAddr]) -> Result<(), String> {
     match addresses.iter().find(|address| address.is_unspecified() || address.is_multicast()) {
         Some(address) => Err(format!("{address} is not an address that clients can send to")),
         None => Ok(()),
@@ -447,7 +447,7 @@ fn web_address(url: &Option<String>) -> Result<(), String> {
     }
 }
 
-fn log_filter(filter: &String) -> Result<(), String> {
+fn log_filter(filter: &str) -> Result<(), String> {
     let parsed: Result<tracing_subscriber::EnvFilter, _> = filter.parse();
     parsed.map(|_| ()).map_err(|error| format!("`{filter}` is not a log filter: {error}"))
 }

@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::classrooms::Classrooms;
@@ -30,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
+pub use api::Readiness;
 pub use listen::{Peer, serve};
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
@@ -51,6 +51,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// WHIP and WHEP sessions.
     pub sessions: Arc<WhipSessions>,
+    /// Whether the store takes writes.
+    pub readiness: Arc<Readiness>,
     /// When the server started.
     pub started: Instant,
 }
@@ -58,8 +60,8 @@ pub struct App {
 /// All routes, and the signalling behind them.
 pub fn router(app: App) -> (Router, Sockets) {
     let (layer, sockets) = socket::layer(&app);
-    let gate = gate::Gate::new(sockets.closers());
     let timeout = Duration::from_secs(app.settings.http_request_timeout_seconds);
+    let gate = gate::Gate::new(sockets.closers(), timeout);
     let body = usize::try_from(app.settings.http_body_bytes).unwrap_or(usize::MAX);
     let routes = Router::new()
         .route("/healthz", get(api::alive))
@@ -84,9 +86,5 @@ pub fn router(app: App) -> (Router, Sockets) {
 
 /// A request that takes too long, for example because its body trickles in.
 async fn limit_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => error::Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
-            .into_response(),
-    }
+    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| error::timeout())
 }

@@ -159,6 +159,7 @@ impl Server {
             store,
             metrics: metrics.clone(),
             sessions: Arc::default(),
+            readiness: Arc::default(),
             started,
         });
         let (stop, stopping) = watch::channel(false);

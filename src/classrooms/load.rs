@@ -9,6 +9,9 @@ use crate::worker::WorkerHandle;
 
 /// Time between two looks at the workers.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Weight of the last second in the load: about the mean of the last ten. A burst, or a moment in which other programs had the
+/// core, is not load.
+const WEIGHT: u64 = 10;
 /// A worker that is busier than this gets no new rooms, in thousandths of a core (HARDENING, admission): those that it
 /// has would suffer.
 const BUSY_PERMILLE: u64 = 800;
@@ -34,7 +37,7 @@ impl WorkerLoad {
         }
     }
 
-    /// Share of its core that it used in the last second, in thousandths.
+    /// Share of its core that it uses, over about ten seconds, in thousandths.
     pub fn busy_permille(&self) -> u64 {
         self.busy_permille.load(Relaxed)
     }
@@ -83,7 +86,8 @@ pub(super) async fn watch(shared: Weak<Shared>) {
                 let scaled = u128::from(count) * u128::from(unit) / u128::from(elapsed_ns);
                 u64::try_from(scaled).unwrap_or(u64::MAX)
             };
-            worker.busy_permille.store(per(busy_ns.saturating_sub(last.0), 1000), Relaxed);
+            let (busy, before) = (per(busy_ns.saturating_sub(last.0), 1000), worker.busy_permille());
+            worker.busy_permille.store((before * (WEIGHT - 1) + busy) / WEIGHT, Relaxed);
             worker.packets_per_second.store(per(packets.saturating_sub(last.1), 1_000_000_000), Relaxed);
             *last = (busy_ns, packets);
         }

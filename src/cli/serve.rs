@@ -1,6 +1,7 @@
 //! `lectern serve`: runs the server until Ctrl-C or SIGTERM.
 
 use std::error::Error;
+use std::io::Write;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -70,12 +71,16 @@ fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
         )
     };
     let room = |token: String| format!("{url}/room/{DEMO_ROOM}#token={token}");
-    println!("Open these in a browser on this machine:");
-    println!("  teacher  {}", room(token("teacher", "Teacher", Role::Teacher)?));
-    println!("  student  {}", room(token("student-1", "Student 1", Role::Student)?));
-    println!("  student  {}", room(token("student-2", "Student 2", Role::Student)?));
-    println!("  desktop  {url}/desktop#token={}", token("desktop", "Desktop", Role::Student)?);
-    println!("  console  {url}/console#key={}", server.secrets().api_key.expose());
-    println!("Ctrl-C ends the server.");
+    let links = [
+        "Open these in a browser on this machine:".to_owned(),
+        format!("  teacher  {}", room(token("teacher", "Teacher", Role::Teacher)?)),
+        format!("  student  {}", room(token("student-1", "Student 1", Role::Student)?)),
+        format!("  student  {}", room(token("student-2", "Student 2", Role::Student)?)),
+        format!("  desktop  {url}/desktop#token={}", token("desktop", "Desktop", Role::Student)?),
+        format!("  console  {url}/console#key={}", server.secrets().api_key.expose()),
+        "Ctrl-C ends the server.\n".to_owned(),
+    ];
+    // Nobody may be there to read them, which is no reason to end.
+    let _ = std::io::stdout().write_all(links.join("\n").as_bytes());
     Ok(())
 }

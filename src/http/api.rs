@@ -1,7 +1,7 @@
 //! Health, metrics, and the API for operators and other systems.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -20,9 +20,12 @@ use super::App;
 use super::auth::check_api_key;
 use super::error::Failure;
 use crate::clock;
+use crate::store::LessonStore;
 
 /// How long a store that does not answer may keep the answer of `/readyz`.
 const STORE_CHECK: Duration = Duration::from_secs(2);
+/// How long the result of a check stands.
+const STORE_CHECK_KEPT: Duration = Duration::from_millis(500);
 /// Life of a token for which none is given.
 const DEFAULT_TTL_SECONDS: u64 = 12 * 3600;
 
@@ -34,14 +37,8 @@ pub async fn alive() -> Json<Value> {
 /// `GET /readyz`: lessons can be stored and media flows.
 pub async fn ready(State(app): State<App>) -> Response {
     let mut failed = Vec::new();
-    match tokio::time::timeout(STORE_CHECK, app.store.check()).await {
-        Ok(Ok(())) => {}
-        // What is wrong stands in the log; strangers need not know paths.
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready: the lesson store");
-            failed.push("store");
-        }
-        Err(_) => failed.push("store"),
+    if !app.readiness.is_store_writable(app.store.as_ref()).await {
+        failed.push("store");
     }
     if !app.classrooms.workers().iter().all(|worker| worker.handle.is_alive()) {
         failed.push("workers");
@@ -61,6 +58,38 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
         .encode()
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// What the last check of the store said. A check writes to the disk, and anybody may ask.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    checked: tokio::sync::Mutex<Option<(Instant, bool)>>,
+}
+
+impl Readiness {
+    async fn is_store_writable(&self, store: &dyn LessonStore) -> bool {
+        // Those who ask at the same time wait for one check.
+        let mut checked = self.checked.lock().await;
+        if let Some((at, is_writable)) = *checked
+            && at.elapsed() < STORE_CHECK_KEPT
+        {
+            return is_writable;
+        }
+        let is_writable = match tokio::time::timeout(STORE_CHECK, store.check()).await {
+            Ok(Ok(())) => true,
+            // What is wrong stands in the log; strangers need not know paths.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "not ready: the lesson store");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("not ready: the lesson store does not answer");
+                false
+            }
+        };
+        *checked = Some((Instant::now(), is_writable));
+        is_writable
+    }
 }
 
 #[derive(Deserialize)]
@@ -102,11 +131,21 @@ pub async fn make_token(
     let token = token::sign(app.secrets.token_secret.expose().as_bytes(), &claims)
         .map_err(|error| Failure::bad_request(error.to_string()))?;
     let body = json!({
-        "url": room_url(&app.public_url, &claims.room, &token),
+        "url": room_url(&public_url(&app, &headers), &claims.room, &token),
         "expiresAt": Timestamp(claims.expires_at_secs * 1000),
         "token": token,
     });
     Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// Where browsers find the server: as set, else as the one who asks has found it.
+fn public_url(app: &App, headers: &HeaderMap) -> String {
+    let is_name =
+        |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    match headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_name) {
+        Some(host) if app.settings.public_url.is_none() => format!("http://{host}"),
+        _ => app.public_url.to_string(),
+    }
 }
 
 /// The link that a participant opens. The token stands in the fragment, which browsers do not send and servers do not log.

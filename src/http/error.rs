@@ -67,6 +67,11 @@ impl IntoResponse for Failure {
     }
 }
 
+/// 408
+pub fn timeout() -> Response {
+    Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long").into_response()
+}
+
 /// For paths that do not exist.
 pub async fn not_found() -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this address")

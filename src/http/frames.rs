@@ -15,29 +15,29 @@ pub struct FrameLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// A frame or message over the limit.
-    TooBig,
+    Oversize,
     /// Too many frames.
-    TooMany,
+    Flood,
     /// Frames before the handshake was answered (RFC 6455, section 4.1: the client waits for the answer).
-    TooEarly,
+    Early,
 }
 
 impl Violation {
     /// The status code of the close frame (RFC 6455, section 7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
-            Violation::TooBig => 1009,
-            Violation::TooMany => 1008,
-            Violation::TooEarly => 1002,
+            Violation::Oversize => 1009,
+            Violation::Flood => 1008,
+            Violation::Early => 1002,
         }
     }
 
     /// For metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Violation::TooBig => "too-big",
-            Violation::TooMany => "too-many",
-            Violation::TooEarly => "too-early",
+            Violation::Oversize => "oversize",
+            Violation::Flood => "flood",
+            Violation::Early => "early",
         }
     }
 }
@@ -76,19 +76,19 @@ impl FrameMeter {
             if let Some(frame) = self.step(&mut bytes) {
                 self.count(now);
                 if frame.payload_bytes > limits.message_bytes {
-                    return Err(Violation::TooBig);
+                    return Err(Violation::Oversize);
                 }
                 if frame.opcode < CONTROL {
                     self.message_bytes += frame.payload_bytes;
                     if self.message_bytes > limits.message_bytes {
-                        return Err(Violation::TooBig);
+                        return Err(Violation::Oversize);
                     }
                     if frame.is_final {
                         self.message_bytes = 0;
                     }
                 }
                 if self.frames > limits.frames_per_second {
-                    return Err(Violation::TooMany);
+                    return Err(Violation::Flood);
                 }
             }
         }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_long_frame_is_seen_by_its_header() {
         for length in [1001, 0xffff, 0x1_0000, u64::MAX] {
-            assert_eq!(run(&frame(1, true, true, length), 1).unwrap_err(), Violation::TooBig, "{length}");
+            assert_eq!(run(&frame(1, true, true, length), 1).unwrap_err(), Violation::Oversize, "{length}");
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let parts = [whole(1, false, 500), whole(9, true, 100), whole(0, false, 500)].concat();
         run(&parts, 13).unwrap();
         let more = [parts.clone(), whole(0, true, 1)].concat();
-        assert_eq!(run(&more, 13).unwrap_err(), Violation::TooBig);
+        assert_eq!(run(&more, 13).unwrap_err(), Violation::Oversize);
         let next = [parts, whole(0, true, 0), whole(1, true, 1000)].concat();
         run(&next, 13).unwrap();
     }
@@ -248,7 +248,7 @@ mod tests {
             meter.take(&whole(10, true, 0), &LIMITS, time).unwrap();
         }
         let flood = whole(10, true, 0).repeat(11);
-        assert_eq!(meter.take(&flood, &LIMITS, start + Duration::from_secs(20)), Err(Violation::TooMany));
+        assert_eq!(meter.take(&flood, &LIMITS, start + Duration::from_secs(20)), Err(Violation::Flood));
     }
 
     #[test]

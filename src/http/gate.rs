@@ -96,12 +96,14 @@ impl Closers {
 #[derive(Debug, Clone)]
 pub struct Gate {
     closers: Closers,
+    /// Longest time for the body of a polling request; the library waits for ever.
+    body_timeout: Duration,
 }
 
 impl Gate {
     /// A gate for the sessions of these closers.
-    pub fn new(closers: Closers) -> Self {
-        Gate { closers }
+    pub fn new(closers: Closers, body_timeout: Duration) -> Self {
+        Gate { closers, body_timeout }
     }
 }
 
@@ -136,6 +138,10 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
                 gate.closers.upgraded(&id, &peer.kill);
             }
         }
+    }
+    if request.method() == Method::POST {
+        let answered = tokio::time::timeout(gate.body_timeout, next.run(request)).await;
+        return answered.unwrap_or_else(|_| super::error::timeout());
     }
     next.run(request).await
 }

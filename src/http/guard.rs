@@ -162,7 +162,7 @@ impl<S> Guarded<S> {
             return Ok(());
         }
         if self.incoming.is_none() && self.incoming_head.bytes_after != 0 {
-            return Err(Violation::TooEarly);
+            return Err(Violation::Early);
         }
         self.incoming.get_or_insert_default().take(bytes, &self.limits, Instant::now())
     }
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(reply, [0x88, 2, 0x03, 0xf1]);
         drop(client);
         assert_eq!(reader.await.unwrap().unwrap(), b"");
-        assert_eq!(*reported.lock().unwrap(), Some(Violation::TooBig));
+        assert_eq!(*reported.lock().unwrap(), Some(Violation::Oversize));
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ async fn a_long_message_is_closed_with_1009_before_it_is_read() {
     }
     assert_eq!(client.end().await, Ended::Closed(Some(1009)));
     bystanders.check().await;
-    assert_eq!(world.metric("lectern_sockets_closed_total{reason=\"too-big\"}").await, 3.0);
+    assert_eq!(world.metric("lectern_sockets_closed_total{reason=\"oversize\"}").await, 3.0);
     world.stop().await;
 }
 

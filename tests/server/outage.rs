@@ -39,7 +39,10 @@ async fn a_store_that_fails_and_comes_back() {
     assert_eq!(bob.event("chat").await["text"], "during");
     let said = bob.ask("chat", json!({"text": "after", "nonce": "2"})).await;
     assert!(said.get("data").is_some(), "{said}");
-    assert_eq!(get(world.address, "/readyz").await.status, 200);
+    let began = Instant::now();
+    while get(world.address, "/readyz").await.status != 200 {
+        assert!(began.elapsed() < PATIENCE, "not ready again"); // the last check stands for a moment
+    }
     // All of it is in the store: a new server on the same folder knows it.
     let folder = world.stop().await;
     let settings = crate::client::settings(&folder);

@@ -186,7 +186,9 @@ fn wrong_values_are_named() {
     std::fs::write(folder.path().join("bad.toml"), "wokers = 2\n").unwrap();
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = busy.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &[(&str, &str)], &[&str]); 7] = [
+    /// Arguments, variables, and what the error says.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case; 7] = [
         (&["serve", "--udp-port", "x"], &[], &["udp_port", "--udp-port"]),
         (&["serve"], &[("LECTERN_WORKERS", "0")], &["workers", "LECTERN_WORKERS"]),
         (&["serve", "--config", "bad.toml"], &[], &["wokers", "bad.toml", "workers"]),

@@ -4,7 +4,9 @@ use signaling::permission::Role;
 
 use crate::client::{World, request, token};
 
-fn headers(token: &str) -> Vec<(&'static str, String)> {
+type Headers = Vec<(&'static str, String)>;
+
+fn headers(token: &str) -> Headers {
     vec![("Authorization", format!("Bearer {token}")), ("Content-Type", "application/sdp".into())]
 }
 
@@ -25,12 +27,12 @@ async fn refusals_have_the_right_status() {
     let world = World::new().await;
     let good = token("math", "obs", Role::Teacher);
     for path in ["/whip/math", "/whep/math"] {
-        let with = |change: fn(&mut Vec<(&'static str, String)>)| {
+        let with = |change: fn(&mut Headers)| {
             let mut headers = headers(&good);
             change(&mut headers);
             headers
         };
-        let cases: [(&str, Vec<(&str, String)>, &str, u16); 9] = [
+        let cases: [(&str, Headers, &str, u16); 9] = [
             ("POST", vec![("Content-Type", "application/sdp".into())], "v=0", 401),
             ("POST", headers("rubbish"), "v=0", 401),
             ("POST", headers(&token("art", "obs", Role::Teacher)), "v=0", 401),
