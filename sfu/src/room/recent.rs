@@ -40,23 +40,28 @@ impl RecentPackets {
         if kept.back().is_some_and(|last| last.incoming.ssrc != packet.incoming.ssrc) {
             kept.clear();
         }
+        // In the order of sequence numbers, so that a burst of repairs of old packets does not push out the newest.
+        let at =
+            kept.iter().rposition(|other| other.incoming.seq <= packet.incoming.seq).map_or(0, |at| at + 1);
         if kept.len() == RECENT_PACKETS {
+            if at == 0 {
+                return;
+            }
             kept.pop_front();
+            kept.insert(at - 1, packet);
+        } else {
+            kept.insert(at, packet);
         }
-        kept.push_back(packet);
     }
 
     /// The kept packets of the same stream after `packet`, in order.
     pub fn after(&self, source: Source, layer: usize, packet: &Incoming) -> Vec<Recent> {
         let kept = self.layers.iter().find(|(place, _)| *place == (source, layer)).map(|(_, kept)| kept);
-        let mut after: Vec<Recent> = kept
-            .into_iter()
+        kept.into_iter()
             .flatten()
             .filter(|other| other.incoming.ssrc == packet.ssrc && other.incoming.seq > packet.seq)
             .cloned()
-            .collect();
-        after.sort_by_key(|other| other.incoming.seq);
-        after
+            .collect()
     }
 
     /// Forgets a source that is not sent any more.
