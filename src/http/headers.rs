@@ -12,7 +12,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; st
 /// Only what a class needs, and not for frames of others.
 const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), \
      autoplay=(self), screen-wake-lock=(self), picture-in-picture=(self), speaker-selection=(self), geolocation=(), \
-     payment=(), usb=(), serial=(), bluetooth=(), midi=(), accelerometer=(), gyroscope=(), magnetometer=()";
+     payment=(), usb=(), serial=(), midi=(), accelerometer=(), gyroscope=(), magnetometer=()";
 
 /// Adds them, where a handler has not set its own.
 pub async fn add(request: Request, next: Next) -> Response {
