@@ -96,7 +96,17 @@ pub struct Link {
     /// When the bottleneck has sent all that it holds.
     busy_until: Option<Instant>,
     last_arrival: Option<Instant>,
+    shared: Option<(Instant, Fate)>,
     counters: LinkCounters,
+}
+
+/// What chance does to a datagram.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    lost: bool,
+    jitter: Duration,
+    held_back: bool,
+    duplicated: bool,
 }
 
 impl Link {
@@ -108,6 +118,7 @@ impl Link {
             in_burst: false,
             busy_until: None,
             last_arrival: None,
+            shared: None,
             counters: LinkCounters::default(),
         }
     }
@@ -129,13 +140,35 @@ impl Link {
 
     /// Takes a datagram of `len` bytes at `now`; gives the instants at which it arrives: none, one or two.
     pub fn handle(&mut self, now: Instant, len: usize) -> [Option<Instant>; 2] {
+        let fate = self.draw();
+        self.carry(now, len, fate)
+    }
+
+    /// The same for a datagram that shares its fate with all others of its instant that are handled by this. For senders that put
+    /// several into an order of chance.
+    pub fn handle_shared(&mut self, now: Instant, len: usize) -> [Option<Instant>; 2] {
+        let fate = match self.shared {
+            Some((at, fate)) if at == now => fate,
+            _ => self.draw(),
+        };
+        self.shared = Some((now, fate));
+        self.carry(now, len, fate)
+    }
+
+    /// The draws are made in any case, so that switching one property on does not move the chance of the others.
+    fn draw(&mut self) -> Fate {
+        Fate {
+            lost: self.draw_loss(),
+            jitter: self.rng.duration(self.config.jitter),
+            held_back: self.rng.chance(self.config.reorder_rate),
+            duplicated: self.rng.chance(self.config.duplicate_rate),
+        }
+    }
+
+    fn carry(&mut self, now: Instant, len: usize, fate: Fate) -> [Option<Instant>; 2] {
+        let Fate { lost, jitter, held_back, duplicated } = fate;
         self.counters.sent += 1;
         self.counters.bytes += len as u64;
-        // The draws are made in any case, so that switching one property on does not move the chance of the others.
-        let lost = self.draw_loss();
-        let jitter = self.rng.duration(self.config.jitter);
-        let held_back = self.rng.chance(self.config.reorder_rate);
-        let duplicated = self.rng.chance(self.config.duplicate_rate);
         if lost || self.config.down {
             self.counters.lost += 1;
             return [None, None];
@@ -157,10 +190,9 @@ impl Link {
 
     /// Takes a datagram that this link spares: it is delayed, and nothing else. The draws are made as for any other.
     pub fn handle_spared(&mut self, now: Instant, len: usize) -> [Option<Instant>; 2] {
-        let counters = self.counters;
-        self.handle(now, len);
-        self.counters =
-            LinkCounters { sent: counters.sent + 1, bytes: counters.bytes + len as u64, ..counters };
+        self.draw();
+        self.counters.sent += 1;
+        self.counters.bytes += len as u64;
         [(!self.config.down).then_some(now + self.config.delay), None]
     }
 

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::link::{Link, LinkConfig};
 use crate::rng::Rng;
 
+use person::LossPlan;
 pub use person::{Announced, Person, Seen, Sighting};
 
 /// Steps at one instant after which something must be going round in circles.
@@ -384,6 +385,11 @@ impl World {
         person.down.set_config(down);
     }
 
+    /// Loses those of somebody's datagrams to the node for which `loses` says so: loss by plan, not by chance.
+    pub fn lose_up(&mut self, who: Who, loses: impl FnMut(&[u8]) -> bool + 'static) {
+        self.people[who.0].loses_up = Some(LossPlan(Box::new(loses)));
+    }
+
     /// Somebody's address as the node sees it changes without its knowing: a NAT forgot it, or a phone changed cells. What is on
     /// its way to the old address is lost.
     pub fn rebind(&mut self, who: Who) -> SocketAddr {
@@ -528,8 +534,8 @@ impl World {
             if transmit.source != self.node_at {
                 self.faults.push(format!("the node sends from {}", transmit.source));
             }
-            let spared = self.spare_handshakes && is_dtls(&transmit.contents);
-            let arrivals = pass(&mut self.people[who].down, now, &transmit.contents, spared);
+            let link = &mut self.people[who].down;
+            let arrivals = pass(link, now, &transmit.contents, self.spare_handshakes);
             self.enqueue(arrivals, Recipient::Person, transmit.destination, &transmit.contents);
         }
     }
@@ -574,8 +580,10 @@ impl World {
             if person.keep_sent {
                 person.sent.push(transmit.contents.clone());
             }
-            let spared = self.spare_handshakes && is_dtls(&transmit.contents);
-            let arrivals = pass(&mut person.up, now, &transmit.contents, spared);
+            if person.loses_up.as_mut().is_some_and(|plan| (plan.0)(&transmit.contents)) {
+                continue;
+            }
+            let arrivals = pass(&mut person.up, now, &transmit.contents, self.spare_handshakes);
             let public = person.public;
             self.enqueue(arrivals, Recipient::Node, public, &transmit.contents);
         }
@@ -593,22 +601,24 @@ impl World {
     }
 }
 
-/// RFC 7983, section 7.
-fn is_dtls(datagram: &[u8]) -> bool {
-    matches!(datagram, [20..=63, ..])
+/// Sends a datagram over a link. str0m keeps its streams in hash maps, so which of them speak first at one instant, and which
+/// stands for the sender in RTCP, is chance that no seed reaches; it must not decide what is lost. RTP is put in order before
+/// ([`stream_of`]); RTCP of one instant shares its fate; DTLS is spared if so asked.
+fn pass(link: &mut Link, now: Instant, datagram: &[u8], spare_handshakes: bool) -> [Option<Instant>; 2] {
+    match datagram {
+        // RFC 7983, section 7.
+        [20..=63, ..] if spare_handshakes => link.handle_spared(now, datagram.len()),
+        // RFC 5761, section 4.
+        [128..=191, 192..=223, ..] => link.handle_shared(now, datagram.len()),
+        _ => link.handle(now, datagram.len()),
+    }
 }
 
-fn pass(link: &mut Link, now: Instant, datagram: &[u8], spared: bool) -> [Option<Instant>; 2] {
-    if spared { link.handle_spared(now, datagram.len()) } else { link.handle(now, datagram.len()) }
-}
-
-/// A key by which datagrams of one instant are put in order before the link draws their fate. str0m keeps its streams in hash
-/// maps, so the order between streams is chance that no seed reaches; within a stream the order is kept.
+/// A key that puts the datagrams of one instant in order: RTCP, then RTP by its stream, which it says in the clear (RFC 3711,
+/// section 3). Within a stream the order is kept.
 fn stream_of(datagram: &[u8]) -> (u8, [u8; 4]) {
     match datagram {
-        // RTCP before RTP (RFC 5761, section 4). Which stream stands for the sender is chance too, so RTCP goes by type and length.
         [128..=191, kind @ 192..=223, high, low, ..] => (1, [*kind, *high, *low, 0]),
-        // RTP says its stream in the clear (RFC 3711, section 3).
         [128..=191, _, _, _, _, _, _, _, a, b, c, d, ..] => (2, [*a, *b, *c, *d]),
         _ => (0, [0; 4]),
     }

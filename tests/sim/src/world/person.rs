@@ -50,6 +50,15 @@ pub struct Sighting {
     pub decoded: bool,
 }
 
+/// Says which datagrams are lost.
+pub(super) struct LossPlan(pub(super) Box<dyn FnMut(&[u8]) -> bool>);
+
+impl std::fmt::Debug for LossPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LossPlan")
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Person {
@@ -59,6 +68,7 @@ pub struct Person {
     pub(super) public: SocketAddr,
     pub(super) up: Link,
     pub(super) down: Link,
+    pub(super) loses_up: Option<LossPlan>,
     pub(super) deadline: Option<Instant>,
     pub(super) answered: bool,
     pub(super) gone: bool,
@@ -93,6 +103,7 @@ impl Person {
             public,
             up,
             down,
+            loses_up: None,
             deadline: None,
             answered: false,
             gone: false,
