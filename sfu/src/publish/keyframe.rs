@@ -135,25 +135,39 @@ impl KeyframeRequests {
 
 /// How often one receiver's own PLI and FIR count: a burst of this many …
 const RECEIVER_BURST: u32 = 3;
-/// … that comes back in this time (HARDENING: 3 per 10 s per receiver).
-const RECEIVER_WINDOW: Duration = Duration::from_secs(10);
+/// … of which one comes back in this time (HARDENING: 3 per 10 s per receiver). Not all at once after 10 s: a receiver that loses
+/// much would stand still that long.
+const RECEIVER_REFILL: Duration = Duration::from_millis(3_333);
+/// A receiver repeats itself until a keyframe is whole, which with repairs takes a few round trips. That is one request.
+const RECEIVER_REPEAT: Duration = Duration::from_secs(1);
 
 /// Limits the keyframe requests that one slot of a receiver may cause.
 #[derive(Debug, Default)]
 pub struct ReceiverBudget {
-    window_start: Option<Instant>,
     spent: u32,
+    /// Since when the next of those spent comes back.
+    refill_since: Option<Instant>,
+    last: Option<Instant>,
 }
 
 impl ReceiverBudget {
     /// Whether this request counts.
     pub fn spend(&mut self, now: Instant) -> bool {
-        if self.window_start.is_none_or(|start| now.duration_since(start) >= RECEIVER_WINDOW) {
-            self.window_start = Some(now);
-            self.spent = 0;
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < RECEIVER_REPEAT) {
+            return false;
+        }
+        let mut since = self.refill_since.unwrap_or(now);
+        while self.spent > 0 && now.saturating_duration_since(since) >= RECEIVER_REFILL {
+            self.spent -= 1;
+            since += RECEIVER_REFILL;
+        }
+        self.refill_since = Some(if self.spent == 0 { now } else { since });
+        if self.spent >= RECEIVER_BURST {
+            return false;
         }
         self.spent += 1;
-        self.spent <= RECEIVER_BURST
+        self.last = Some(now);
+        true
     }
 }
 
@@ -214,8 +228,14 @@ mod tests {
     fn a_receiver_has_a_budget() {
         let start = Instant::now();
         let mut budget = ReceiverBudget::default();
-        let granted = (0..100).filter(|i| budget.spend(start + Duration::from_millis(i * 90))).count();
-        assert_eq!(granted, 3);
-        assert!(budget.spend(start + Duration::from_secs(11)));
+        let granted: Vec<u64> = (0..100_000)
+            .step_by(90)
+            .filter(|millis| budget.spend(start + Duration::from_millis(*millis)))
+            .collect();
+        assert!(granted.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "repeats are one request");
+        assert_eq!(granted.iter().filter(|at| **at < 3000).count(), 3, "a burst");
+        assert!((30..=33).contains(&granted.len()), "then 3 in 10 s: {}", granted.len());
+        let waits = granted.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(waits.is_some_and(|wait| wait < 3500), "and nobody waits for long: {waits:?}");
     }
 }

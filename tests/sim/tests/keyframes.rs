@@ -68,16 +68,16 @@ fn a_thousand_requests_a_second_become_two() {
 
 #[test]
 fn one_viewer_cannot_make_the_publisher_send_keyframes_all_the_time() {
-    // HARDENING.md: 3 per 10 s per receiver.
+    // HARDENING.md: 3 per 10 s per receiver, after a burst of three.
     let (mut world, publisher, viewers) = audience(2, 2);
     world.run(10_000 * MS);
     world.forget();
-    for _ in 0..200 {
+    for _ in 0..600 {
         ask(&mut world, viewers[0], KeyframeRequestKind::Pli);
         world.run(50 * MS);
     }
     let requests = world.person(publisher).keyframe_requests().len();
-    assert!((1..=4).contains(&requests), "{requests} in 10 s");
+    assert!((3..=12).contains(&requests), "{requests} in 30 s");
     world.assert_smooth();
 }
 
