@@ -120,7 +120,7 @@ struct Delivery {
     contents: Vec<u8>,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Recipient {
     Node,
     Person,
@@ -547,20 +547,10 @@ impl World {
         public: SocketAddr,
         contents: &[u8],
     ) {
-        let mut add = |at: Instant, to: Recipient| {
+        for at in arrivals.into_iter().flatten() {
             self.sent += 1;
             let delivery = Delivery { at, number: self.sent, to, public, contents: contents.to_vec() };
             self.queue.push(Reverse(delivery));
-        };
-        let copy = match to {
-            Recipient::Node => Recipient::Node,
-            Recipient::Person => Recipient::Person,
-        };
-        if let Some(at) = arrivals[0] {
-            add(at, to);
-        }
-        if let Some(at) = arrivals[1] {
-            add(at, copy);
         }
     }
 

@@ -176,10 +176,10 @@ fn speakers_are_told_at_most_five_times_a_second() {
     }
     let mut last = None;
     for (at, event) in world.events() {
-        if matches!(event, Event::Speakers { .. }) {
-            if let Some(last) = last.replace(*at) {
-                assert!(*at - last >= 199 * MS, "{:?}", *at - last);
-            }
+        if matches!(event, Event::Speakers { .. })
+            && let Some(last) = last.replace(*at)
+        {
+            assert!(*at - last >= 199 * MS, "{:?}", *at - last);
         }
     }
     assert!(last.is_some());

@@ -51,7 +51,9 @@ pub struct Sighting {
 }
 
 /// Says which datagrams are lost.
-pub(super) struct LossPlan(pub(super) Box<dyn FnMut(&[u8]) -> bool>);
+pub(super) struct LossPlan(pub(super) Box<Loses>);
+
+type Loses = dyn FnMut(&[u8]) -> bool;
 
 impl std::fmt::Debug for LossPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
