@@ -1,5 +1,6 @@
 //! Brings the server up from its settings, and down again in order.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -60,12 +61,18 @@ pub enum StartError {
     #[error("public_ip: {0}")]
     Addresses(io::Error),
     /// The data folder cannot be made.
-    #[error("data_dir: cannot make {}: {source}", .path.display())]
+    #[error("data_dir: cannot use {}: {source}", .path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Another server has it: two would write into the same lessons.
+    #[error("data_dir: {} is used by another server", .path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
     },
     /// The lessons cannot be opened.
     #[error("data_dir: cannot open {}: {source}", .path.display())]
@@ -100,6 +107,8 @@ pub struct Server {
     listener: Task<()>,
     workers: Vec<(WorkerHandle, JoinHandle<()>)>,
     drain: Duration,
+    /// Kept until the end, however it comes: the system lets go of it when the process dies.
+    _lock: File,
 }
 
 /// What the ready file says.
@@ -119,6 +128,7 @@ impl Server {
         let started = Instant::now();
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|source| StartError::Folder { path: settings.data_dir.clone(), source })?;
+        let lock = lock(&settings.data_dir)?;
         let secrets = Arc::new(Secrets::load(&settings)?);
         let path = settings.data_dir.join("lessons.db");
         let store = SqliteStore::open(&path).map_err(|source| StartError::Store { path, source })?;
@@ -177,6 +187,7 @@ impl Server {
             listener,
             workers,
             drain: Duration::from_secs(settings.drain_seconds),
+            _lock: lock,
         };
         if let Some(path) = &settings.ready_file {
             server
@@ -240,6 +251,18 @@ impl Server {
         // Renamed into place, so that nobody reads half of it.
         std::fs::write(&draft, serde_json::to_vec(&ready)?)?;
         std::fs::rename(&draft, path)
+    }
+}
+
+/// Takes the data folder for this server alone.
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Folder { path: folder.to_owned(), source };
+    let file =
+        File::options().create(true).write(true).truncate(false).open(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Taken { path: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-pub const API_KEY: &str = "a key that only the tests know";
+pub const API_KEY: &str = "a-key-that-only-the-tests-know";
 pub const TOKEN_SECRET: &str = "a secret that only the tests know";
 /// Longest time for anything here; far above what it takes, and only ever waited out by a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,6 +2,9 @@
 //! with it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
 
+#[path = "../support/caller.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod caller;
 mod client;
 mod end;
 mod http;
@@ -10,3 +13,4 @@ mod outage;
 mod signalling;
 mod start;
 mod whip;
+mod whip_media;

@@ -209,3 +209,16 @@ fn wrong_values_are_named() {
         assert!(ended.stdout.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_has_one_server() {
+    let folder = Folder::new();
+    let first = Process::start(&folder, &[]);
+    let mut command = program(&folder);
+    command.args(["serve", "--http-listen", "127.0.0.1:0", "--udp-port", "0", "--data-dir", "data"]);
+    let second = output(command);
+    assert!(!second.status.success());
+    assert!(String::from_utf8(second.stderr).unwrap().contains("data is used by another server"));
+    drop(first); // kill -9 leaves nothing behind that keeps the next one out
+    Process::start(&folder, &[]);
+}
