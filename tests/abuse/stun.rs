@@ -71,7 +71,9 @@ fn line_14_malformed_stun() {
     ];
     // The real one: cut off anywhere, every byte changed, every announced length.
     messages.extend((0..real.len()).map(|length| real[..length].to_vec()));
-    for at in 0..real.len() {
+    // But the FINGERPRINT at its end: it is no proof of anything, and a request without a right one is authentic.
+    assert_eq!(real[real.len() - 8..][..2], [0x80, 0x28]);
+    for at in 0..real.len() - 8 {
         for change in [1, 0x80, 0xff] {
             let mut altered = real.clone();
             altered[at] ^= change;
@@ -81,7 +83,9 @@ fn line_14_malformed_stun() {
     for length in 0..=real.len() as u16 + 8 {
         let mut altered = real.clone();
         altered[2..4].copy_from_slice(&length.to_be_bytes());
-        messages.push(altered);
+        if altered != real {
+            messages.push(altered);
+        }
     }
     // Every class and method in the first two bytes.
     for kind in 0..0x4000_u16 {
