@@ -72,6 +72,13 @@ export class ApiError extends Error {
 /** `fetch`, or something like it in tests. */
 export type Fetch = (path: string, init: RequestInit) => Promise<Response>;
 
+const ROLE_ORDER: readonly Role[] = ['teacher', 'assistant', 'student', 'observer', 'recorder'];
+
+/** 1 when somebody is there: rooms keep their order while people come and go. */
+function peopleIn(room: ConsoleRoom): number {
+  return room.participants.some(({ present }) => present) ? 1 : 0;
+}
+
 /** Longer than this and the server counts as unreachable. */
 const TIMEOUT_MS = 8_000;
 
@@ -82,10 +89,17 @@ export class ConsoleApi {
     private readonly fetcher: Fetch = (path, init) => fetch(path, init),
   ) {}
 
-  /** All live rooms, by title. */
+  /** All live rooms: those with people first, then by title; in each, teachers first, then by name. */
   async rooms(): Promise<ConsoleRoom[]> {
     const { rooms } = (await this.call('GET', '/api/rooms')) as { rooms?: ConsoleRoom[] };
-    return [...(rooms ?? [])].sort((a, b) => (a.title || a.room).localeCompare(b.title || b.room));
+    return (rooms ?? [])
+      .map((room) => ({
+        ...room,
+        participants: [...room.participants].sort(
+          (a, b) => ROLE_ORDER.indexOf(a.role) - ROLE_ORDER.indexOf(b.role) || a.name.localeCompare(b.name),
+        ),
+      }))
+      .sort((a, b) => peopleIn(b) - peopleIn(a) || (a.title || a.room).localeCompare(b.title || b.room));
   }
 
   /** The process. */

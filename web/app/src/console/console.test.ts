@@ -27,16 +27,21 @@ const problemOf = async (work: Promise<unknown>) => {
 };
 
 describe('console API', () => {
-  it('shows the key and sorts rooms by title', async () => {
-    const { api: client, calls } = api(() =>
-      Response.json({
-        rooms: [
-          { room: 'b', title: 'Zoo' },
-          { room: 'a', title: '' },
-        ],
-      }),
-    );
-    expect((await client.rooms()).map(({ room }) => room)).toEqual(['a', 'b']);
+  it('shows the key, and sorts rooms and people', async () => {
+    const person = (name: string, role: string, present = true) => ({ identity: name, name, role, present });
+    const rooms = [
+      { room: 'b', title: 'Zoo', participants: [] },
+      { room: 'a', title: '', participants: [person('Ana', 'student', false)] },
+      {
+        room: 'c',
+        title: 'Yoga',
+        participants: [person('Bo', 'student'), person('Zed', 'teacher'), person('Al', 'student')],
+      },
+    ];
+    const { api: client, calls } = api(() => Response.json({ rooms }));
+    const sorted = await client.rooms();
+    expect(sorted.map(({ room }) => room)).toEqual(['c', 'a', 'b']);
+    expect(sorted[0]?.participants.map(({ name }) => name)).toEqual(['Zed', 'Al', 'Bo']);
     expect(new Headers(calls[0]?.init.headers).get('Authorization')).toBe('Bearer secret');
   });
 

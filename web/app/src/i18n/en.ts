@@ -115,6 +115,7 @@ export const en = {
   'tile.screen-of': '{name}’s screen',
   'tile.floor': 'Has the floor',
   'tile.hand': 'Hand raised',
+  'tile.only-teachers': 'Only teachers see you',
   'tile.menu': 'Options for {name}',
   'tile.pin': 'Pin to the stage',
   'tile.unpin': 'Unpin',

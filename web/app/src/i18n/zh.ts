@@ -110,6 +110,7 @@ export const zh: Record<MessageKey, string> = {
   'tile.screen-of': '{name} 的屏幕',
   'tile.floor': '正在发言',
   'tile.hand': '已举手',
+  'tile.only-teachers': '只有老师能看到您',
   'tile.menu': '{name} 的选项',
   'tile.pin': '固定到舞台',
   'tile.unpin': '取消固定',
