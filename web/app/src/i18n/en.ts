@@ -41,6 +41,7 @@ export const en = {
   'device.default': 'System default',
   'device.none': 'None found',
   'device.test': 'Test',
+  'device.test-speaker': 'Test the speaker',
   'device.level': 'Microphone level',
   'device.microphone.number': 'Microphone {number}',
   'device.camera.number': 'Camera {number}',

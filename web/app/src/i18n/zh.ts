@@ -42,6 +42,7 @@ export const zh: Record<MessageKey, string> = {
   'device.default': '系统默认',
   'device.none': '未找到设备',
   'device.test': '试听',
+  'device.test-speaker': '试听扬声器',
   'device.level': '麦克风音量',
   'device.microphone.number': '麦克风 {number}',
   'device.camera.number': '摄像头 {number}',
