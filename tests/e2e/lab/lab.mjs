@@ -40,7 +40,12 @@ class Person {
 
   async publish(source, options = this.options) {
     const sound = source === 'microphone' || source === 'screen-audio';
-    await this.session.publish(source, sound ? await this.microphone(options) : paint(options));
+    await this.session.publish(source, sound ? await this.microphone(options) : this.picture(source, options));
+  }
+
+  picture(source, options) {
+    if (options.drawn === undefined) return paint(options);
+    return source === 'screen' ? globalThis.slide() : globalThis.portrait(options.drawn);
   }
 
   /** With `device`, the browser's fake microphone: where an AudioContext needs a sound card to run. */
