@@ -13,3 +13,13 @@ pub mod decoder;
 pub mod link;
 pub mod rng;
 pub mod world;
+
+/// The seeds of a property: 0 up to `count`, all of which run with every change. `SIM_SEEDS=20` in the environment runs twenty times
+/// as many, for a night. A seed that fails stays within reach by raising `count`, or gets a test of its own.
+///
+/// # Panics
+/// If `SIM_SEEDS` is no number.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    let factor = std::env::var("SIM_SEEDS").map_or(1, |text| text.parse().expect("SIM_SEEDS is a number"));
+    0..count * factor
+}

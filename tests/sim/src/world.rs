@@ -138,6 +138,9 @@ pub struct World {
     node_timeout: Instant,
     /// Commands and datagrams given to the node, and times it was woken.
     node_inputs: u64,
+    probe: fn() -> u64,
+    /// By how much the probe has grown inside the node.
+    node_cost: u64,
     people: Vec<Person>,
     by_public: BTreeMap<SocketAddr, usize>,
     by_peer: BTreeMap<PeerId, usize>,
@@ -181,6 +184,8 @@ impl World {
             node,
             node_at,
             node_inputs: 0,
+            probe: || 0,
+            node_cost: 0,
             people: Vec::new(),
             by_public: BTreeMap::new(),
             by_peer: BTreeMap::new(),
@@ -346,11 +351,22 @@ impl World {
         self.command(Command::View { peer, pictures });
     }
 
+    /// Measures what the node does by something that grows while code runs (allocations, say), see [`Self::node_cost`].
+    pub fn probe_node(&mut self, probe: fn() -> u64) {
+        self.probe = probe;
+    }
+
+    /// Gives the node something.
+    fn feed(&mut self, input: Input<'_>) {
+        self.node_inputs += 1;
+        let before = (self.probe)();
+        self.node.handle(self.clock.now(), input);
+        self.node_cost += (self.probe)() - before;
+    }
+
     /// Gives the node a command.
     pub fn command(&mut self, command: Command) {
-        self.node_inputs += 1;
-        let now = self.now();
-        self.node.handle(now, Input::Command(command));
+        self.feed(Input::Command(command));
         self.drive_node();
     }
 
@@ -364,10 +380,8 @@ impl World {
 
     /// A datagram reaches the node at once, from any address.
     pub fn inject(&mut self, source: SocketAddr, contents: &[u8]) {
-        self.node_inputs += 1;
-        let now = self.now();
         let datagram = Datagram { source, destination: self.node_at, contents };
-        self.node.handle(now, Input::Datagram(datagram));
+        self.feed(Input::Datagram(datagram));
         self.drive_node();
     }
 
@@ -461,8 +475,7 @@ impl World {
                 idle = false;
             }
             if self.node_timeout <= now {
-                self.node_inputs += 1;
-                self.node.handle(now, Input::Timeout);
+                self.feed(Input::Timeout);
                 for_node = true;
                 idle = false;
             }
@@ -492,13 +505,12 @@ impl World {
         let now = self.now();
         match delivery.to {
             Recipient::Node => {
-                self.node_inputs += 1;
                 let datagram = Datagram {
                     source: delivery.public,
                     destination: self.node_at,
                     contents: &delivery.contents,
                 };
-                self.node.handle(now, Input::Datagram(datagram));
+                self.feed(Input::Datagram(datagram));
             }
             Recipient::Person => {
                 let Some(&who) = self.by_public.get(&delivery.public) else { return };
@@ -515,7 +527,10 @@ impl World {
         let now = self.now();
         let mut batch = Vec::new();
         loop {
-            match self.node.poll_output(now) {
+            let before = (self.probe)();
+            let output = self.node.poll_output(now);
+            self.node_cost += (self.probe)() - before;
+            match output {
                 Output::Timeout(at) => {
                     self.node_timeout = at;
                     break;

@@ -42,7 +42,7 @@ fn heard_by(world: &World, who: Who) -> Vec<PeerId> {
 
 #[test]
 fn the_loudest_are_heard_and_the_teacher_always() {
-    for seed in 0..6 {
+    for seed in sim::seeds(6) {
         let (mut world, lecturer, others) = room_of(seed, 8);
         let mut rng = Rng::new(seed);
         for round in 0..6 {
@@ -80,7 +80,7 @@ fn the_loudest_are_heard_and_the_teacher_always() {
 
 #[test]
 fn a_new_voice_is_heard_within_a_syllable_or_two() {
-    for seed in 0..8 {
+    for seed in sim::seeds(8) {
         let (mut world, lecturer, others) = room_of(seed, 8);
         let speaker = others[7];
         world.forget();
@@ -96,7 +96,7 @@ fn a_new_voice_is_heard_within_a_syllable_or_two() {
 
 #[test]
 fn slots_of_sound_do_not_flap_while_four_talk_about_equally_loud() {
-    for seed in 0..4 {
+    for seed in sim::seeds(4) {
         let (mut world, lecturer, others) = room_of(seed, 6);
         for who in &others[..4] {
             say(&mut world, *who, SPEAKS);
@@ -133,7 +133,7 @@ fn active_changes(world: &World) -> Vec<Option<PeerId>> {
 
 #[test]
 fn the_active_speaker_changes_with_those_who_go_on_speaking_only() {
-    for seed in 0..5 {
+    for seed in sim::seeds(5) {
         let (mut world, _, others) = room_of(seed, 5);
         let [first, second, cougher] = [others[0], others[1], others[2]];
         world.step("first speaks, with pauses");

@@ -1,5 +1,7 @@
 //! Large rooms: what a participant costs does not grow with the room. Work is counted, not timed.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::time::Duration;
 
 use sfu::codec::Codec;
@@ -9,6 +11,35 @@ use sim::world::{Join, Who, World, seminar, student, teacher};
 
 const MS: Duration = Duration::from_millis(1);
 
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting. Allocations stand for the node's work: every packet, list and event that it makes is one.
+struct Counting;
+
+#[allow(unsafe_code, reason = "an allocator can be made in no other way")]
+// SAFETY: every call goes to the system's allocator unchanged; the counter is a plain thread-local that allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `alloc`, which is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System.alloc` above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
 /// What the room cost in a while, per participant.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
@@ -16,10 +47,12 @@ struct Cost {
     datagrams_in: f64,
     inputs: f64,
     slot_events: f64,
+    allocations: f64,
 }
 
 fn cost(world: &mut World, people: usize, time: Duration) -> Cost {
     let (before, inputs, events) = (world.node().counters(), world.node_inputs(), world.events().len());
+    let allocations = world.node_cost();
     world.run(time);
     let after = world.node().counters();
     let slots = world.events()[events..].iter().filter(|(_, event)| matches!(event, Event::Slots { .. }));
@@ -29,12 +62,14 @@ fn cost(world: &mut World, people: usize, time: Duration) -> Cost {
         datagrams_in: each(after.datagrams_in - before.datagrams_in),
         inputs: each(world.node_inputs() - inputs),
         slot_events: each(slots.count() as u64),
+        allocations: each(world.node_cost() - allocations),
     }
 }
 
 /// A teacher with everything, and students of whom all listen and look and none sends.
 fn lecture(students: usize) -> (World, Who, Vec<Who>) {
     let mut world = World::new(students as u64);
+    world.probe_node(allocations);
     let room = world.open_room();
     let lecturer = world.join(room, &Join { video_slots: 2, ..Join::with(teacher()) });
     world.publish(lecturer, Source::Camera, Codec::Vp8);
@@ -93,6 +128,7 @@ fn five_hundred_in_a_seminar_with_four_who_speak() {
     let mut costs = Vec::new();
     for listeners in [46, 496] {
         let mut world = World::new(listeners as u64);
+        world.probe_node(allocations);
         let room = world.open_room();
         let speakers: Vec<Who> =
             (0..4).map(|_| world.join(room, &Join { video_slots: 4, ..Join::with(seminar()) })).collect();
@@ -117,6 +153,67 @@ fn five_hundred_in_a_seminar_with_four_who_speak() {
     assert_flat(costs[0], costs[1]);
 }
 
+/// What one more costs who joins a lecture of so many, looks, and leaves again.
+fn visit(world: &mut World, lecturer: Who) -> u64 {
+    let room = world.person(lecturer).room();
+    let before = world.node_cost();
+    let join = Join { viewer: true, video_slots: 2, note_frames: false, ..Join::with(student()) };
+    let who = world.join(room, &join);
+    world.view(who, &[(lecturer, Source::Camera, 320, 180)]);
+    let cost = world.node_cost() - before;
+    let took = world.run_until(1500 * MS, |world| world.sees(who, lecturer, Source::Camera));
+    assert!(took.is_some());
+    let before = world.node_cost();
+    world.leave(who);
+    cost + world.node_cost() - before
+}
+
+#[test]
+fn to_join_and_leave_costs_the_same_in_a_large_room() {
+    let [small, large] = [20, 200].map(|students| {
+        let (mut world, lecturer, _) = lecture(students);
+        world.run(1000 * MS);
+        (0..3).map(|_| visit(&mut world, lecturer)).min().expect("three visits")
+    });
+    println!("a visit: {small} allocations in the small room, {large} in the large");
+    assert!(
+        large as f64 <= small as f64 * 1.1,
+        "{small} allocations in the small room, {large} in the large"
+    );
+}
+
+#[test]
+fn a_word_of_one_costs_each_listener_the_same_in_a_large_room() {
+    // Somebody else speaks each second: the audio slots of everybody change.
+    let [small, large] = [20, 200].map(|listeners| {
+        let mut world = World::new(7);
+        world.probe_node(allocations);
+        let room = world.open_room();
+        let speakers: Vec<Who> = (0..6).map(|_| world.join(room, &Join::with(seminar()))).collect();
+        for who in &speakers {
+            world.publish(*who, Source::Microphone, Codec::Opus);
+            world.with_client(*who, |client, _| client.set_level(Source::Microphone, -90));
+        }
+        let join = Join { viewer: true, video_slots: 1, note_frames: false, ..Join::with(seminar()) };
+        let class = crowd(&mut world, listeners, &join, &[], room);
+        world.run(2000 * MS);
+        let before = world.node_cost();
+        let events = world.events().len();
+        for turn in 0..12 {
+            let (last, next) = (speakers[turn % 6], speakers[(turn + 1) % 6]);
+            world.with_client(last, |client, _| client.set_level(Source::Microphone, -90));
+            world.with_client(next, |client, _| client.set_level(Source::Microphone, -25));
+            world.run(1000 * MS);
+        }
+        let told = world.events()[events..].iter().filter(|(_, e)| matches!(e, Event::Slots { .. })).count();
+        assert!(told >= 6 * class.len(), "slots do change: {told}");
+        world.assert_clean();
+        (world.node_cost() - before) as f64 / (listeners + 6) as f64
+    });
+    println!("twelve turns: {small} allocations a listener in the small room, {large} in the large");
+    assert!(large <= small * 1.1, "{small} allocations a listener in the small room, {large} in the large");
+}
+
 /// Ten times the people cost each of them the same, within a tenth.
 fn assert_flat(small: Cost, large: Cost) {
     for (name, small, large) in [
@@ -124,6 +221,7 @@ fn assert_flat(small: Cost, large: Cost) {
         ("datagrams in", small.datagrams_in, large.datagrams_in),
         ("inputs", small.inputs, large.inputs),
         ("slot events", small.slot_events, large.slot_events),
+        ("allocations", small.allocations, large.allocations),
     ] {
         assert!(
             large <= small * 1.1 + 0.5,

@@ -60,7 +60,7 @@ fn every_length_and_first_byte_from_a_stranger_and_from_a_participant() {
 
 #[test]
 fn random_and_mutated_datagrams_break_nothing() {
-    for seed in 0..3 {
+    for seed in sim::seeds(3) {
         let (mut world, ann, bob) = call(seed);
         let mut rng = Rng::new(seed);
         world.keep_sent(ann);
@@ -145,7 +145,7 @@ fn client_hello(world: &mut World) -> Vec<u8> {
 
 #[test]
 fn a_stranger_cannot_disturb_a_handshake() {
-    for seed in 0..10 {
+    for seed in sim::seeds(10) {
         let mut world = World::new(seed);
         let hello = client_hello(&mut world);
         // RFC 5246, section 7.2: fatal handshake_failure, in the clear.
@@ -231,6 +231,29 @@ fn stun_without_the_password_moves_nothing() {
             world.inject(attacker(), &check[..len]);
         }
     }
+    assert_unharmed(&mut world, ann, bob);
+}
+
+#[test]
+fn a_forged_check_does_not_take_an_address_from_its_owner() {
+    let (mut world, ann, bob) = call(9);
+    world.keep_sent(bob);
+    world.run(6000 * MS);
+    let checks: Vec<Vec<u8>> =
+        world.person(bob).sent().iter().filter(|bytes| bytes[0] < 4).cloned().collect();
+    assert!(!checks.is_empty());
+    let anns = world.person(ann).public();
+    let dropped = world.node().counters().datagrams_dropped;
+    for check in &checks {
+        // Bob's name, no password, Ann's address: MESSAGE-INTEGRITY stands before the eight bytes of FINGERPRINT.
+        let mut forged = check.clone();
+        let at = forged.len() - 9;
+        forged[at] ^= 1;
+        world.inject(anns, &forged);
+        world.run(300 * MS);
+    }
+    let forged = checks.len() as u64;
+    assert_eq!(world.node().counters().datagrams_dropped - dropped, forged, "they and nothing of Ann's");
     assert_unharmed(&mut world, ann, bob);
 }
 

@@ -59,7 +59,7 @@ fn loss_is_repaired_or_recovered_from() {
     for (rate, most_frozen) in [(0.01, 0.005), (0.05, 0.02), (0.10, 0.05), (0.20, 0.12)] {
         for delay in [0, 50] {
             let (mut frozen, mut total) = (Duration::ZERO, Duration::ZERO);
-            for seed in 0..4 {
+            for seed in sim::seeds(4) {
                 let codec = VIDEO[seed as usize % 4];
                 let link = LinkConfig::delayed(delay * MS).with_loss(Loss::Uniform { rate });
                 let (mut world, lossy, other) = pair(seed, codec, link);
@@ -91,7 +91,7 @@ fn loss_is_repaired_or_recovered_from() {
 
 #[test]
 fn bursts_do_not_break_the_decoder() {
-    for seed in 0..6 {
+    for seed in sim::seeds(6) {
         let link = LinkConfig { jitter: 8 * MS, ..LinkConfig::delayed(30 * MS) }
             .with_loss(Loss::Bursts { rate: 0.05, mean_length: 6.0 });
         let (mut world, lossy, other) = pair(seed, VIDEO[seed as usize % 4], link);
@@ -108,7 +108,7 @@ fn bursts_do_not_break_the_decoder() {
 
 #[test]
 fn reordered_and_duplicated_packets_lose_nothing() {
-    for seed in 0..6 {
+    for seed in sim::seeds(6) {
         let link = LinkConfig {
             jitter: 12 * MS,
             jitter_reorders: true,
@@ -161,7 +161,7 @@ fn a_keyframe_whose_first_packet_comes_late_is_whole() {
 
 #[test]
 fn an_outage_of_two_seconds_heals() {
-    for seed in 0..4 {
+    for seed in sim::seeds(4) {
         let good = LinkConfig::delayed(20 * MS);
         let (mut world, cut, other) = pair(seed, VIDEO[seed as usize % 4], good);
         world.step("before").run(3000 * MS);
@@ -217,7 +217,7 @@ fn joining_works_on_bad_networks() {
 
 #[test]
 fn a_narrow_link_loses_packets_and_breaks_no_rule() {
-    for seed in 0..3 {
+    for seed in sim::seeds(3) {
         let narrow = LinkConfig {
             rate: Some(RateLimit { bits_per_second: 300_000, queue_bytes: 30_000 }),
             ..LinkConfig::delayed(20 * MS)

@@ -34,7 +34,7 @@ fn both_see(world: &World, ann: Who, bob: Who) -> bool {
 
 #[test]
 fn one_who_dies_and_comes_back_from_the_same_address_is_not_swallowed() {
-    for seed in 0..5 {
+    for seed in sim::seeds(5) {
         let (mut world, ann, bob) = pair(seed);
         let address = world.person(ann).public();
         world.step("dies").kill(ann);
@@ -68,7 +68,7 @@ fn one_who_dies_is_told_as_disconnected_and_holds_nobody_up() {
 
 #[test]
 fn one_who_is_silent_for_a_while_comes_back() {
-    for seed in 0..3 {
+    for seed in sim::seeds(3) {
         let (mut world, ann, bob) = pair(seed);
         let good = world.person(ann).up().config();
         world.set_link(ann, LinkConfig { down: true, ..good });
@@ -85,7 +85,7 @@ fn one_who_is_silent_for_a_while_comes_back() {
 #[test]
 fn a_new_address_is_followed_without_signalling() {
     // What a NAT does. The client finds out with its next check, which str0m sends each few seconds.
-    for seed in 0..5 {
+    for seed in sim::seeds(5) {
         let (mut world, ann, bob) = pair(seed);
         world.step("another address").rebind(ann);
         world.forget();
@@ -100,7 +100,7 @@ fn a_new_address_is_followed_without_signalling() {
 
 #[test]
 fn ice_restarts_with_and_without_a_new_address() {
-    for seed in 0..4 {
+    for seed in sim::seeds(4) {
         for new_address in [false, true] {
             let (mut world, ann, bob) = pair(seed);
             for round in 0..3 {
@@ -196,7 +196,7 @@ fn one_room_does_not_take_every_handshake() {
 
 #[test]
 fn people_come_and_go_and_nothing_is_left() {
-    for seed in 0..4 {
+    for seed in sim::seeds(4) {
         let mut world = World::new(seed);
         let mut rng = world.fork_rng(3);
         let room = world.open_room();

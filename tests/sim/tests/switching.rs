@@ -51,7 +51,7 @@ impl Stage {
 
 #[test]
 fn there_and_back_between_all_pairs_of_codecs() {
-    for seed in 0..3 {
+    for seed in sim::seeds(3) {
         for from in VIDEO {
             for to in VIDEO {
                 let mut stage = stage(seed, [from, to], LinkConfig::delayed(15 * MS));
@@ -76,7 +76,7 @@ fn there_and_back_between_all_pairs_of_codecs() {
 
 #[test]
 fn the_layer_follows_the_size_shown() {
-    for seed in 0..3 {
+    for seed in sim::seeds(3) {
         for codec in VIDEO {
             let mut stage = stage(seed, [codec, codec], LinkConfig::delayed(15 * MS));
             for (width, layer) in [(160, 0), (1280, 2), (640, 1), (320, 0), (1920, 2), (200, 0), (640, 1)] {
@@ -91,7 +91,7 @@ fn the_layer_follows_the_size_shown() {
 
 #[test]
 fn a_layer_that_stops_is_replaced_and_comes_back() {
-    for seed in 0..4 {
+    for seed in sim::seeds(4) {
         let mut stage = stage(seed, [Codec::Vp8; 2], LinkConfig::delayed(15 * MS));
         stage.show(0, 1280);
         stage.world.run(1500 * MS);
@@ -131,7 +131,7 @@ fn only_the_smallest_layer_is_enough_to_be_seen() {
 
 #[test]
 fn a_source_that_restarts_goes_on_cleanly() {
-    for seed in 0..6 {
+    for seed in sim::seeds(6) {
         for codec in VIDEO {
             let mut stage = stage(seed, [codec, codec], LinkConfig::delayed(15 * MS));
             let mut rng = stage.world.fork_rng(6);
@@ -196,7 +196,7 @@ fn temporal_layers_and_missing_tl0_are_carried() {
 
 #[test]
 fn switching_survives_loss() {
-    for seed in 0..8 {
+    for seed in sim::seeds(8) {
         let lossy = LinkConfig { jitter: 10 * MS, ..LinkConfig::delayed(20 * MS) }
             .with_loss(Loss::Uniform { rate: 0.05 });
         let mut rng = sim::rng::Rng::new(seed);

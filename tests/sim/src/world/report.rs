@@ -83,6 +83,11 @@ impl World {
         self.node_inputs
     }
 
+    /// What the node has cost so far, in the units of [`World::probe_node`].
+    pub fn node_cost(&self) -> u64 {
+        self.node_cost
+    }
+
     /// A number over all that people have seen and been told, and when. Two runs of one seed give the same.
     pub fn digest(&self) -> u64 {
         self.digest
