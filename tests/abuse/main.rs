@@ -12,6 +12,7 @@
 //! | 19-23 | WebSocket and Socket.IO: sizes, attachments, packets, silence, a client that does not read | `sockets` |
 //! | 24, 25 | offers, tracks that are never sent | `offers` |
 //! | 26-28 | tokens, identities, rights | `people` |
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
 
 #[allow(dead_code, reason = "other test programs use other parts")]
 #[path = "../support/caller.rs"]

@@ -63,14 +63,14 @@ fn line_06_bad_tags() {
             let mut forged = sample.clone();
             let last = forged.len() - 1 - (count as usize % 10);
             forged[last] ^= 0x55;
-            if count % 3 == 0 && is_rtp(&forged) {
+            if count.is_multiple_of(3) && is_rtp(&forged) {
                 // Far ahead: it must not be believed about the rollover counter (RFC 3711, section 3.3.1).
                 forged[2] = forged[2].wrapping_add(0x7f);
             }
             // The kernel may have no room: this is a flood.
             let _ = alice.caller.socket.send_to(&forged, alice.media);
             count += 1;
-            if count % 100 == 0 {
+            if count.is_multiple_of(100) {
                 // About 50,000 packets a second at most: more would only measure the kernel's queue.
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -181,7 +181,7 @@ fn line_12_keyframe_requests() {
     while began.elapsed() < Duration::from_secs(3) {
         for viewer in &viewers {
             let video = video.clone();
-            let kind = if round % 2 == 0 { KeyframeRequestKind::Pli } else { KeyframeRequestKind::Fir };
+            let kind = if round.is_multiple_of(2) { KeyframeRequestKind::Pli } else { KeyframeRequestKind::Fir };
             viewer.caller.order(move |client, now| {
                 assert_eq!(client.slots_of(Kind::Video), video);
                 for slot in video {

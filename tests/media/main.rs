@@ -1,4 +1,5 @@
 //! A media worker with real sockets: two people and a worker of the server, on loopback, over IPv4 and IPv6.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
 
 #[allow(dead_code, reason = "other test programs use other parts")]
 #[path = "../support/caller.rs"]
