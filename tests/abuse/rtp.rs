@@ -181,7 +181,8 @@ fn line_12_keyframe_requests() {
     while began.elapsed() < Duration::from_secs(3) {
         for viewer in &viewers {
             let video = video.clone();
-            let kind = if round.is_multiple_of(2) { KeyframeRequestKind::Pli } else { KeyframeRequestKind::Fir };
+            let kind =
+                if round.is_multiple_of(2) { KeyframeRequestKind::Pli } else { KeyframeRequestKind::Fir };
             viewer.caller.order(move |client, now| {
                 assert_eq!(client.slots_of(Kind::Video), video);
                 for slot in video {

@@ -121,6 +121,17 @@ impl Server {
         server
     }
 
+    /// Has its process stand still for a while.
+    pub fn freeze(&self, time: Duration) {
+        let signal = |name: &str| {
+            let pid = self.child.id().to_string();
+            assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        };
+        signal("-STOP");
+        std::thread::sleep(time);
+        signal("-CONT");
+    }
+
     fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -336,6 +347,35 @@ impl Scene {
             resident = self.server.resident();
             resident <= limit
         });
-        eprintln!("memory: {} KiB before, {} KiB after", self.baseline >> 10, resident >> 10);
+        let late = self.metronome.longest();
+        eprintln!(
+            "memory: {} KiB before, {} KiB after; late by {late:?}",
+            self.baseline >> 10,
+            resident >> 10
+        );
     }
+}
+
+/// The instrument itself: a server that stands still is noticed.
+#[test]
+#[should_panic(expected = "stood still")]
+fn a_freeze_is_noticed() {
+    let scene = Scene::open("freeze");
+    scene.server.freeze(Duration::from_millis(1_500));
+    let (alice, bob) = (&scene.alice.caller, &scene.bob.caller);
+    let frames = (alice.frames_of(2, Source::Camera), bob.frames_of(1, Source::Camera));
+    eventually("pictures go on", PATIENCE, || {
+        alice.frames_of(2, Source::Camera) > frames.0 + 10 && bob.frames_of(1, Source::Camera) > frames.1 + 10
+    });
+    scene.close();
+}
+
+/// And one whose log has filled.
+#[test]
+#[should_panic(expected = "lines of log")]
+fn a_flooded_log_is_noticed() {
+    let scene = Scene::open("log");
+    let mut log = fs::OpenOptions::new().append(true).open(scene.server.folder.join("log")).unwrap();
+    std::io::Write::write_all(&mut log, "line\n".repeat(LOG_LINES + 1).as_bytes()).unwrap();
+    scene.close();
 }
