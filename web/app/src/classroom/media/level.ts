@@ -8,6 +8,8 @@ const CEILING_DB = -12;
 const EVERY_MS = 50;
 /** Share of the old value that stays at each step when it gets quieter; louder is shown at once. */
 const DECAY = 0.82;
+/** A speaker that has not begun to play by then does not work. */
+const TONE_WITHIN_MS = 2_000;
 
 /** `0..1` for the samples of one moment. */
 export function loudness(samples: Float32Array): number {
@@ -66,7 +68,8 @@ export async function playTestTone(speaker: string): Promise<void> {
     const audio = new Audio();
     audio.srcObject = output.stream;
     if (speaker !== '' && 'setSinkId' in audio) await audio.setSinkId(speaker);
-    await audio.play();
+    // Without a sound card some browsers never begin.
+    await Promise.race([audio.play(), new Promise((_, reject) => setTimeout(reject, TONE_WITHIN_MS))]);
     const start = context.currentTime + 0.05;
     gain.gain.setValueAtTime(0, start);
     [523.25, 783.99].forEach((frequency, index) => {
