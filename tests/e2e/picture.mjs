@@ -50,7 +50,10 @@ try {
   await until('all pictures play', () =>
     page
       .locator('article video')
-      .evaluateAll((videos) => videos.filter((video) => video.srcObject).every((video) => video.videoWidth > 0) && videos.length > 4),
+      .evaluateAll(
+        (videos) =>
+          videos.filter((video) => video.srcObject).every((video) => video.videoWidth > 0) && videos.length > 4,
+      ),
   );
   // The larger layers come in, the notes go.
   await sleep(8000);

@@ -350,11 +350,15 @@ export function oneRtc(tree) {
   return problems;
 }
 
-/** Unsafe code is in src/udp.rs alone. */
+/** Where a counting allocator of a test stands: an allocator can be made in no other way. */
+const COUNTING_ALLOCATOR = 'tests/sim/tests/crowd.rs';
+
+/** Unsafe code is in src/udp.rs alone, and in one test. */
 export function unsafeInUdpOnly(tree) {
   const problems = [];
   for (const [path, text] of tree) {
-    if (!path.endsWith('.rs') || path === 'src/udp.rs' || path.startsWith('src/udp/')) continue;
+    if (!path.endsWith('.rs') || path === 'src/udp.rs' || path.startsWith('src/udp/') || path === COUNTING_ALLOCATOR)
+      continue;
     const code = rustCode(text);
     for (const match of code.matchAll(/\bunsafe\b/g))
       problems.push(`${path}:${lineOf(code, match.index)}: unsafe outside src/udp.rs`);
