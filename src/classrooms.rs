@@ -216,7 +216,7 @@ impl Classrooms {
         if let Some(handle) = rooms.get(name) {
             return Ok(handle.clone());
         }
-        if shared.closing.load(Relaxed) {
+        if self.is_closing() {
             return unavailable("the server is shutting down");
         }
         if rooms.len() >= shared.rooms_max {
@@ -260,6 +260,11 @@ impl Classrooms {
     /// The media workers.
     pub fn workers(&self) -> &[WorkerLoad] {
         &self.shared.workers
+    }
+
+    /// Whether the end has begun: no new rooms are made.
+    pub fn is_closing(&self) -> bool {
+        self.shared.closing.load(Relaxed)
     }
 
     /// Ends all rooms: everybody is told, and what happened is stored. Returns when all have ended, or at the deadline.

@@ -34,7 +34,7 @@ pub async fn alive() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: lessons can be stored and media flows.
+/// `GET /readyz`: lessons can be stored, media flows, and the server is not about to end.
 pub async fn ready(State(app): State<App>) -> Response {
     let mut failed = Vec::new();
     if !app.readiness.is_store_writable(app.store.as_ref()).await {
@@ -42,6 +42,9 @@ pub async fn ready(State(app): State<App>) -> Response {
     }
     if !app.classrooms.workers().iter().all(|worker| worker.handle.is_alive()) {
         failed.push("workers");
+    }
+    if app.classrooms.is_closing() {
+        failed.push("draining");
     }
     if failed.is_empty() {
         Json(json!({"status": "ready"})).into_response()

@@ -8,16 +8,48 @@ use signaling::permission::Role;
 
 use crate::client::{Client, PATIENCE, World, code, get, token};
 
+/// Another process that holds the file: the server's transactions fail after its patience with locks.
+fn hold(world: &World) -> rusqlite::Connection {
+    let file = world.folder.path().join("data/lessons.db");
+    let lock = rusqlite::Connection::open(file).unwrap();
+    lock.busy_timeout(PATIENCE).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    lock
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_waits_for_the_store_and_is_not_ready() {
+    let world = World::new().await;
+    let address = world.address;
+    let (mut ann, _) = Client::join(address, "math", "ann", Role::Teacher).await;
+    let lock = hold(&world);
+    let stopped = tokio::spawn(world.stop());
+    let began = Instant::now();
+    loop {
+        let answer = get(address, "/readyz").await;
+        if answer.status == 503 && answer.json()["failed"].as_array().unwrap().contains(&json!("draining")) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", answer.text());
+    }
+    let late = Client::connect(address, &token("other", "bob", Role::Student)).await;
+    assert_eq!(code(&late.unwrap().ask("join", json!({"version": 1})).await), "unavailable");
+    assert!(!stopped.is_finished(), "what happened is not stored yet");
+    lock.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(ann.notice("ended").await["reason"], "shutdown");
+    let folder = stopped.await.unwrap();
+    let stored = rusqlite::Connection::open(folder.path().join("data/lessons.db")).unwrap();
+    let last: String =
+        stored.query_row("SELECT body FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).unwrap();
+    assert!(last.contains("\"left\"") && last.contains("\"shutdown\""), "{last}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_and_comes_back() {
     let world = World::new().await;
     let (mut ann, joined) = Client::join(world.address, "math", "ann", Role::Teacher).await;
     let (mut bob, _) = Client::join(world.address, "math", "bob", Role::Student).await;
-    // Another process holds the file: the server's transactions fail after its patience with locks.
-    let file = world.folder.path().join("data/lessons.db");
-    let lock = rusqlite::Connection::open(file).unwrap();
-    lock.busy_timeout(PATIENCE).unwrap();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = hold(&world);
     ann.send(&format!("427{}", json!(["chat", {"text": "during", "nonce": "1"}]))).await;
     let began = Instant::now();
     loop {
