@@ -99,7 +99,18 @@ describe('picturesOf', () => {
     const pictures = picturesOf(arrangement, 'p0', () => true, 2);
     expect(pictures.map(({ participant }) => participant)).toEqual(['p4', 'p1', 'p2', 'p3']);
     const stage = arrangement.tiles[0]?.rect;
-    expect(pictures[0]).toMatchObject({ width: (stage?.width ?? 0) * 2, height: (stage?.height ?? 0) * 2 });
+    if (!stage) throw new Error('no stage');
+    // The stage is less wide than 16:9 here: the camera has to be wider than it to fill it.
+    expect(stage.width / stage.height).toBeLessThan(16 / 9);
+    expect(pictures[0]?.height).toBe(stage.height * 2);
+    expect(pictures[0]?.width).toBeCloseTo((stage.height * 2 * 16) / 9, -1);
+  });
+
+  it('asks for a screen as it is shown: whole', () => {
+    const screen: Picture = { id: 'p3', source: 'screen' };
+    const shown = arrange(input({ layout: 'stage', stage: screen, tiles: [screen, ...tiles(3)] }));
+    const { width, height } = shown.tiles[0]?.rect ?? { width: 0, height: 0 };
+    expect(picturesOf(shown, 'p0', () => true, 1)[0]).toMatchObject({ source: 'screen', width, height });
   });
 
   it('asks for nothing that nobody sends', () => {

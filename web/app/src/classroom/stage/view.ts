@@ -3,6 +3,7 @@ import type { ViewPicture } from '@lectern/client';
 import { onScopeDispose, ref, watch, type Ref } from 'vue';
 
 import type { Room } from '../room/room';
+import { WIDE } from './grid';
 import type { Arrangement, Placed } from './layout';
 
 /** A window that is being dragged changes size at each frame; the server needs the last one. */
@@ -23,12 +24,16 @@ export function picturesOf(
   return arrangement.tiles
     .filter(({ picture }) => picture.id !== own && published(picture.id, picture.source))
     .sort((a, b) => IMPORTANCE[a.place] - IMPORTANCE[b.place])
-    .map(({ picture, rect }) => ({
-      participant: picture.id,
-      source: picture.source,
-      width: pixels(rect.width),
-      height: pixels(rect.height),
-    }));
+    .map(({ picture, rect }) => {
+      // A camera fills its tile and is cut: an upright tile needs a picture that is wider than it.
+      const fills = picture.source === 'camera';
+      return {
+        participant: picture.id,
+        source: picture.source,
+        width: pixels(fills ? Math.max(rect.width, rect.height * WIDE) : rect.width),
+        height: pixels(fills ? Math.max(rect.height, rect.width / WIDE) : rect.height),
+      };
+    });
 }
 
 /** Keeps the server's view in step with what is shown. */
