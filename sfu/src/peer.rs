@@ -30,6 +30,8 @@ use crate::sdp::{MediaLine, pair_first_slots, read_offer};
 const RTX_CACHE_PACKETS: usize = 1000;
 const RTX_CACHE_AGE: Duration = Duration::from_secs(2);
 const RTX_RATIO_CAP: f32 = 0.5;
+/// Packets of unknown streams that are looked at in a second: a publisher that starts all its layers and their repairs brings ten.
+const STRANGERS_PER_SECOND: u32 = 40;
 /// How long nothing must have come from a peer's address before a check from another one moves it there. A receiver reports each
 /// second or so, and far more often while media flows.
 const ROAM_AFTER: Duration = Duration::from_secs(1);
@@ -141,6 +143,24 @@ pub enum Taken {
     Refused,
 }
 
+/// A packet of a stream that is not known, and the streams that were: main, repair, and what they carry.
+struct Stranger {
+    ssrc: Ssrc,
+    known: Vec<(Ssrc, Option<Ssrc>, Mid, Option<Rid>)>,
+}
+
+/// The stream of an RTP packet (RFC 3550, section 5.1), if it is none of these. Stream 0 is a browser's probe and carries nothing.
+fn unknown_stream(datagram: &[u8], streams: &[(Ssrc, Mid, Option<Rid>)], repairs: &[Ssrc]) -> Option<Ssrc> {
+    // RTCP has its packet types in the place of the marker and payload type (RFC 5761, section 4).
+    let [128..=191, kind, _, _, _, _, _, _, a, b, c, d, ..] = *datagram else { return None };
+    let ssrc = Ssrc::from(u32::from_be_bytes([a, b, c, d]));
+    let known = (192..=223).contains(&kind)
+        || *ssrc == 0
+        || streams.iter().any(|(main, ..)| *main == ssrc)
+        || repairs.contains(&ssrc);
+    (!known).then_some(ssrc)
+}
+
 /// See the [module](self).
 pub struct Peer {
     rtc: Rtc,
@@ -150,6 +170,12 @@ pub struct Peer {
     /// Sending streams, by slot.
     slots: Vec<(Mid, Ssrc)>,
     closed: bool,
+    /// Repair streams of `streams`.
+    repairs: Vec<Ssrc>,
+    /// The packet of an unknown stream that the engine has, until it is seen what it did with it.
+    stranger: Option<Stranger>,
+    /// When the second began in which this many packets of unknown streams came.
+    strangers: (Instant, u32),
     /// Where media goes, and when something came from there.
     path: Option<(SocketAddr, Instant)>,
     /// The candidate that was made for an address that the peer has moved to.
@@ -193,6 +219,9 @@ impl Peer {
             streams: Vec::new(),
             slots: Vec::new(),
             closed: false,
+            repairs: Vec::new(),
+            stranger: None,
+            strangers: (now, 0),
             path: None,
             roamed: None,
             pending: VecDeque::new(),
@@ -284,6 +313,14 @@ impl Peer {
         if !self.rtc.accepts(&input) {
             return Taken::NotAccepted;
         }
+        if let Some(ssrc) = unknown_stream(contents, &self.streams, &self.repairs) {
+            let second = now.saturating_duration_since(self.strangers.0) >= Duration::from_secs(1);
+            self.strangers = if second { (now, 1) } else { (self.strangers.0, self.strangers.1 + 1) };
+            if self.strangers.1 > STRANGERS_PER_SECOND {
+                return Taken::Refused;
+            }
+            self.stranger = Some(self.admit(ssrc));
+        }
         // An error is no reason to end the session: a forged plaintext alert causes one in the handshake.
         if self.rtc.handle_input(input).is_err() {
             return Taken::Refused;
@@ -292,6 +329,43 @@ impl Peer {
             *heard = now;
         }
         Taken::Accepted
+    }
+
+    /// Notes how things stand before the engine sees a packet of an unknown stream.
+    fn admit(&mut self, ssrc: Ssrc) -> Stranger {
+        let mut direct = self.rtc.direct_api();
+        let known = self.streams.iter().map(|(main, mid, rid)| {
+            let repair = direct.stream_rx(main).and_then(|stream| stream.rtx());
+            (*main, repair, *mid, *rid)
+        });
+        Stranger { ssrc, known: known.collect() }
+    }
+
+    /// Undoes what an unknown stream did without proof. The engine gives the m-line and layer that a packet names to its stream
+    /// before it checks the packet's tag, and refuses the old stream from then on; so one forged packet would silence a publisher.
+    fn settle(&mut self, stranger: Stranger) {
+        let mut direct = self.rtc.direct_api();
+        for (main, repair, mid, rid) in stranger.known {
+            // A packet with a valid tag has replaced it: a publisher that has restarted.
+            if !self.streams.iter().any(|(known, ..)| *known == main) {
+                continue;
+            }
+            let now = direct.stream_rx(&main).map(|stream| stream.rtx());
+            match now {
+                None => {
+                    direct.remove_stream_rx(stranger.ssrc);
+                    direct.expect_stream_rx(main, repair, mid, rid);
+                }
+                Some(found) if repair.is_some() && found != repair => {
+                    direct.expect_stream_rx(main, repair, mid, rid);
+                }
+                Some(found) => {
+                    if found == Some(stranger.ssrc) && self.repairs.len() < SSRCS_PER_PEER {
+                        self.repairs.push(stranger.ssrc);
+                    }
+                }
+            }
+        }
     }
 
     /// Moves to the address of a check that nominates it, when the old one is silent: a NAT has forgotten the peer, or it has changed
@@ -333,7 +407,10 @@ impl Peer {
                 return PeerOutput::Closed;
             }
             match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => return PeerOutput::Timeout(at),
+                Ok(Output::Timeout(at)) => match self.stranger.take() {
+                    Some(stranger) => self.settle(stranger),
+                    None => return PeerOutput::Timeout(at),
+                },
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever these came from; the rest goes along the path.
                     let along = transmit.contents.first().is_some_and(|first| *first >= 20);
@@ -425,7 +502,12 @@ impl Peer {
         let stream = direct.stream_rx(&ssrc)?;
         let (mid, rid) = (stream.mid(), stream.rid());
         // A layer that has changed its SSRC takes the place of the old one.
+        let before = self.streams.len();
         self.streams.retain(|(_, other_mid, other_rid)| (*other_mid, *other_rid) != (mid, rid));
+        if self.streams.len() < before {
+            // Its repairs come from another stream now; those of the others are known again with their next packet.
+            self.repairs.clear();
+        }
         if self.streams.len() >= SSRCS_PER_PEER {
             direct.remove_stream_rx(ssrc);
             return None;
