@@ -201,7 +201,8 @@ fn switching_survives_loss() {
             .with_loss(Loss::Uniform { rate: 0.05 });
         let mut rng = sim::rng::Rng::new(seed);
         let codecs = [*rng.pick(&VIDEO), *rng.pick(&VIDEO)];
-        let mut stage = stage(seed, codecs, lossy);
+        let mut stage = stage(seed, codecs, LinkConfig::delayed(20 * MS));
+        stage.world.set_link(stage.viewer, lossy);
         for turn in 0..10 {
             stage.show(turn % 2, *rng.pick(&[320, 640, 1280]));
             let took = stage.wait_for(turn % 2);
