@@ -44,10 +44,11 @@ pub(super) async fn run(
     mut inbox: mpsc::Receiver<RoomInput>,
     mut events: mpsc::Receiver<Event>,
 ) {
-    if let Some((classroom, first)) = open(&rooms, &name, id, &mut inbox).await {
+    let place = Place { rooms, name, id, worker };
+    if let Some((classroom, first)) = open(&place.rooms, &place.name, id, &mut inbox).await {
         let mut room = Room {
-            rooms: rooms.clone(),
-            name: name.clone(),
+            rooms: place.rooms.clone(),
+            name: place.name.clone(),
             worker,
             classroom,
             outlets: HashMap::new(),
@@ -63,14 +64,10 @@ pub(super) async fn run(
         }
         room.drain();
         room.serve(&mut inbox, &mut events).await;
-        let left = i64::try_from(room.participants).unwrap_or(i64::MAX);
-        rooms.shared.metrics.participants.sub(left);
     }
     // Out of the maps first: what comes from then on makes a new room. What came before is handed on to that.
-    rooms.shared.forget(&name, id);
-    lock(&rooms.shared.media).remove(&id);
-    rooms.shared.metrics.rooms.dec();
-    rooms.shared.workers[worker].rooms.fetch_sub(1, Relaxed);
+    let (rooms, name) = (place.rooms.clone(), place.name.clone());
+    drop(place);
     inbox.close();
     while let Some(input) = inbox.recv().await {
         match input {
@@ -79,6 +76,24 @@ pub(super) async fn run(
             }
             other => other.refuse(ErrorCode::NotJoined, "the room has ended"),
         }
+    }
+}
+
+/// A room's place in the maps and counts, given back when its task ends, also by a panic.
+struct Place {
+    rooms: Classrooms,
+    name: String,
+    id: RoomId,
+    worker: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let shared = &self.rooms.shared;
+        shared.forget(&self.name, self.id);
+        lock(&shared.media).remove(&self.id);
+        shared.metrics.rooms.dec();
+        shared.workers[self.worker].rooms.fetch_sub(1, Relaxed);
     }
 }
 
@@ -393,8 +408,13 @@ impl Room {
         self.append = None;
         self.held.clear();
         self.done = true;
+        self.put_out();
+    }
+
+    /// Leaves nobody waiting: requests are refused, and clients join again by themselves.
+    fn put_out(&mut self) {
         for (_, pending) in self.replies.drain() {
-            (pending.reply)(Err(ErrorReply::new(ErrorCode::Unavailable, "the lesson could not be stored")));
+            (pending.reply)(Err(ErrorReply::new(ErrorCode::Unavailable, "the room has ended unexpectedly")));
         }
         let ended = Packed::new(&Notice::Ended { reason: EndReason::Shutdown });
         for (_, outlet) in self.outlets.drain() {
@@ -402,6 +422,18 @@ impl Room {
             outlet.close();
         }
         self.order(Command::CloseRoom { room: self.classroom.id() });
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let left = i64::try_from(self.participants).unwrap_or(i64::MAX);
+        self.rooms.shared.metrics.participants.sub(left);
+        if !self.done {
+            // A panic, which is a bug, in this room; it costs this room a rejoin and no other room anything.
+            tracing::error!(room = self.name, "the room has failed, and will be restored from the store");
+            self.put_out();
+        }
     }
 }
 
@@ -427,3 +459,7 @@ fn is_fleeting(notice: &Notice) -> bool {
         Notice::Slots { .. } | Notice::Speakers { .. } | Notice::Quality { .. } | Notice::Media { .. }
     )
 }
+
+#[cfg(test)]
+#[path = "room_test.rs"]
+mod tests;
