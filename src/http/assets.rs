@@ -1,6 +1,9 @@
 //! The web app, which is inside the binary. A development build reads it from `web/dist` at each request.
 
+use std::borrow::Cow;
+
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -79,5 +82,10 @@ fn answer(name: &str, found: EmbeddedFile, headers: &HeaderMap) -> Response {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     let kind = [(header::CONTENT_TYPE, found.metadata.mimetype().to_owned())];
-    (common, kind, found.data.into_owned()).into_response()
+    let body = match found.data {
+        // In the binary: sent from where it lies.
+        Cow::Borrowed(embedded) => Bytes::from_static(embedded),
+        Cow::Owned(read) => read.into(),
+    };
+    (common, kind, body).into_response()
 }
