@@ -1,6 +1,7 @@
 //! What every [`LessonStore`] must do, tested on SQLite and on the plainest thing that could be right.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -14,7 +15,10 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lectern-{name}-{}", std::process::id()));
+        // Never the same twice: a store that was dropped closes its files on its own thread, a moment later.
+        static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("lectern-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -267,9 +271,6 @@ proptest! {
         let folder = Folder::new("model");
         wait(async {
             let path = folder.0.join("l.db");
-            for suffix in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
-            }
             let sqlite = SqliteStore::open(&path).unwrap();
             let memory = Memory::default();
             for (lesson, room, from, count, close) in steps {
