@@ -39,6 +39,10 @@ const COMMANDS_PER_TURN: usize = 128;
 /// Offers that one turn answers. An offer costs 1 to 3 ms of CPU (parsing, keys), and media of all rooms waits for it.
 const OFFERS_PER_TURN: usize = 1;
 
+/// Datagrams after which the node's output is sent while more wait in the batch: the first picture's packets leave before the
+/// last one's are worked on. Not for a full batch: a worker that has fallen behind does more work the larger its steps are.
+const STEP: usize = 16;
+
 /// Transmits that are collected before they are sent: four full system calls, so that segments to one receiver find each
 /// other, and little enough that the first does not wait long.
 const TRANSMITS: usize = 256;
@@ -262,7 +266,6 @@ struct Worker {
     waiting: VecDeque<Event>,
     records: Option<SyncSender<RecordedPacket>>,
     stats: Arc<WorkerStats>,
-    received: ReceiveArena,
     sending: SendArena,
     transmits: Vec<Transmit>,
     /// The last time that the node was told; it must not go back.
@@ -310,7 +313,6 @@ impl Worker {
             waiting: VecDeque::new(),
             records: config.records.clone(),
             stats: config.stats.clone(),
-            received: ReceiveArena::default(),
             sending: SendArena::default(),
             transmits: Vec::with_capacity(TRANSMITS),
             node_time: now,
@@ -323,6 +325,7 @@ impl Worker {
     }
 
     fn run(mut self) -> io::Result<()> {
+        let mut received = ReceiveArena::default();
         let mut pending = Pending { work: true, end: false };
         let mut turn_start = Instant::now();
         loop {
@@ -334,7 +337,7 @@ impl Worker {
                     self.signals.waker.clear();
                 }
             }
-            pending = self.turn(turn_start)?;
+            pending = self.turn(turn_start, &mut received)?;
             let turn_end = Instant::now();
             count(&self.stats.turns, 1);
             count(&self.stats.busy_ns, nanos(turn_end - turn_start));
@@ -355,9 +358,9 @@ impl Worker {
         if self.waiting.is_empty() { wait } else { wait.min(RETRY) }
     }
 
-    fn turn(&mut self, now: Instant) -> io::Result<Pending> {
+    fn turn(&mut self, now: Instant, received: &mut ReceiveArena) -> io::Result<Pending> {
         let mut pending = self.take_commands(now);
-        let (full, oldest) = self.take_datagrams(now)?;
+        let (full, oldest) = self.take_datagrams(now, received)?;
         // A flood of datagrams does not keep a worker from ending.
         pending.work |= full && !pending.end;
         if self.node_timeout <= now {
@@ -394,9 +397,13 @@ impl Worker {
         pending
     }
 
-    /// Takes in a batch. Tells whether it was full, and how long ago the oldest datagram in it arrived.
-    fn take_datagrams(&mut self, now: Instant) -> io::Result<(bool, Option<Instant>)> {
-        let messages = match self.socket.receive(&mut self.received) {
+    /// Takes in a batch. Tells whether it was full, and when the oldest datagram arrived whose output is still in the node.
+    fn take_datagrams(
+        &mut self,
+        now: Instant,
+        arena: &mut ReceiveArena,
+    ) -> io::Result<(bool, Option<Instant>)> {
+        let messages = match self.socket.receive(arena) {
             Ok(0) => return Ok((false, None)),
             Ok(messages) => messages,
             Err(error) => {
@@ -413,11 +420,15 @@ impl Worker {
         };
         self.receive_errors = 0;
         count(&self.stats.receive_calls, 1);
-        count(&self.stats.oversize, self.received.oversize() as u64);
-        self.count_overflows(now);
+        count(&self.stats.oversize, arena.oversize() as u64);
+        self.count_overflows(now, arena.overflows());
         let wall_now = SystemTime::now();
         let mut oldest: Option<Instant> = None;
-        for received in self.received.datagrams() {
+        let full = messages == crate::udp::BATCH;
+        for (i, received) in arena.datagrams().enumerate() {
+            if i > 0 && i % STEP == 0 && !full {
+                self.drain_node(Instant::now(), oldest.take());
+            }
             let Some(destination) = candidate_for(&self.candidates, received.source, received.destination)
             else {
                 count(&self.stats.unroutable, 1);
@@ -434,11 +445,11 @@ impl Worker {
             let datagram = Datagram { source: received.source, destination, contents: received.contents };
             self.node.handle(self.node_time, Input::Datagram(datagram));
         }
-        Ok((messages == crate::udp::BATCH, oldest))
+        Ok((full, oldest))
     }
 
-    fn count_overflows(&mut self, now: Instant) {
-        let Some(total) = self.received.overflows() else { return };
+    fn count_overflows(&mut self, now: Instant, total: Option<u32>) {
+        let Some(total) = total else { return };
         let lost = total.wrapping_sub(self.overflows.replace(total).unwrap_or(0));
         if lost > 0 {
             count(&self.stats.receive_overflows, u64::from(lost));
@@ -478,7 +489,7 @@ impl Worker {
         self.flush(oldest);
     }
 
-    /// Sends what was collected. `oldest` is the arrival of the oldest datagram of the turn, from which forwarded packets
+    /// Sends what was collected. `oldest` is the arrival of the oldest datagram behind it, from which forwarded packets
     /// are timed: the truth for a batch of one, an upper bound for more.
     fn flush(&mut self, oldest: Option<Instant>) {
         if self.transmits.is_empty() {
