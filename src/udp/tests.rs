@@ -287,3 +287,30 @@ fn segments_pay() {
         }
     }
 }
+
+/// A network that is slower than the media: what does not fit is dropped after 5 ms and counted, the worker goes on. Loopback is
+/// never slow by itself, so this runs in a namespace of its own:
+/// `unshare -rn sh -c 'ip link set lo up; tc qdisc add dev lo root tbf rate 2mbit burst 20kb latency 10s; cargo test -p lectern
+/// --lib slower -- --ignored'`.
+#[test]
+#[ignore = "needs a slowed loopback"]
+fn a_slower_network_costs_packets_and_not_time() {
+    for segmentation in [true, false] {
+        let (mut socket, peer) = (dual(), dual());
+        socket.segmentation &= segmentation;
+        set_option(&socket.fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 60_000).unwrap();
+        let batch: Vec<_> =
+            (0..400).map(|_| transmit("127.0.0.1", "127.0.0.1", peer.port(), vec![5; 1_200])).collect();
+        let began = Instant::now();
+        let sent = socket.send(&mut SendArena::default(), &batch);
+        let taken = began.elapsed();
+        assert!(sent.datagrams > 0 && sent.dropped > 0, "{sent:?}");
+        assert_eq!(sent.datagrams + sent.dropped + sent.failed, 400, "{sent:?}");
+        assert!(taken < Duration::from_millis(50), "{taken:?}");
+        // It is over when the network has caught up.
+        let deadline = Instant::now() + PATIENCE;
+        while socket.send(&mut SendArena::default(), &batch[..1]).datagrams == 0 {
+            assert!(Instant::now() < deadline, "still full");
+        }
+    }
+}
