@@ -286,8 +286,9 @@ impl Client {
         if self.connected {
             engine::send_due(self, now);
         }
-        for slot in &mut self.slots {
-            slot.decoder.handle_timeout(now);
+        for (slot, held) in self.slots.iter_mut().enumerate() {
+            held.decoder.handle_timeout(now);
+            self.events.extend(held.decoder.poll_decoded().map(|frame| ClientEvent::Frame { slot, frame }));
         }
         self.run(now);
     }

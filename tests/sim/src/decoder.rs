@@ -20,6 +20,8 @@ const VIDEO_WAIT: Duration = Duration::from_millis(1000);
 const VIDEO_WAIT_KEYFRAME: Duration = Duration::from_millis(100);
 /// How long a missing audio packet is waited for before it is concealed: a usual playout delay.
 const AUDIO_WAIT: Duration = Duration::from_millis(60);
+/// How long the first packets of a slot are held, unless the one that primes it is among them: they may have overtaken it.
+const START_HOLD: Duration = Duration::from_millis(50);
 /// Between two keyframe requests while none came.
 const KEYFRAME_RETRY: Duration = Duration::from_millis(300);
 /// How far timestamps may be off the clock of arrivals before lips, or the jitter buffer, lose them.
@@ -177,6 +179,8 @@ pub struct SlotDecoder {
     next_seq: Option<u64>,
     gap_since: Option<Instant>,
     advanced: Option<Instant>,
+    /// Nothing is taken before this time: it may turn out that the stream began earlier.
+    hold: Option<Instant>,
     last_rtp: Option<u32>,
     /// The last packet that came in its turn, and when.
     time_mark: Option<(u32, Instant)>,
@@ -201,6 +205,7 @@ impl SlotDecoder {
             next_seq: None,
             gap_since: None,
             advanced: None,
+            hold: None,
             last_rtp: None,
             time_mark: None,
             video: video::Assembly::default(),
@@ -236,7 +241,18 @@ impl SlotDecoder {
             // Not the packet that primes a slot: whether something came before it cannot be known.
             self.video.lost();
         }
-        let next = *self.next_seq.get_or_insert(packet.seq);
+        if self.next_seq.is_none() {
+            self.hold = Some(now + START_HOLD);
+        }
+        if packet.payload.is_empty() {
+            self.hold = None;
+        }
+        let mut next = *self.next_seq.get_or_insert(packet.seq);
+        // While nothing was taken, the stream may have begun earlier than thought.
+        if packet.seq < next && self.hold.is_some() {
+            next = packet.seq;
+            self.next_seq = Some(next);
+        }
         if packet.seq < next || self.buffer.contains_key(&packet.seq) {
             self.counters.packets_late += 1;
             return;
@@ -269,7 +285,7 @@ impl SlotDecoder {
             Kind::Video => since + VIDEO_WAIT_KEYFRAME,
         });
         let request = self.wants_keyframe.then(|| self.last_request.map(|at| at + KEYFRAME_RETRY)).flatten();
-        gap.into_iter().chain(request).min()
+        gap.into_iter().chain(request).chain(self.hold).min()
     }
 
     /// Whether a keyframe should be asked for now; answers yes once per request.
@@ -313,6 +329,10 @@ impl SlotDecoder {
 
     /// Takes whatever is in order, and gives up what is waited for too long.
     fn advance(&mut self, now: Instant) {
+        if self.hold.is_some_and(|until| now < until) {
+            return;
+        }
+        self.hold = None;
         self.advanced = Some(now);
         loop {
             let Some(next) = self.next_seq else { return };
