@@ -518,7 +518,8 @@ impl Worker {
         } else {
             event
         };
-        let fleeting = matches!(event, Event::Speakers { .. } | Event::Quality { .. });
+        let fleeting =
+            matches!(event, Event::Speakers { .. } | Event::Quality { .. } | Event::Traffic { .. });
         let room = if fleeting { WAITING_EVENTS } else { WAITING_EVENTS_HARD };
         if self.waiting.len() < room {
             count(&self.stats.events_delayed, 1);

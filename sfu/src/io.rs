@@ -83,6 +83,22 @@ pub enum Command {
         /// The pictures, each at most once.
         pictures: Vec<Picture>,
     },
+    /// Limits the pictures that a peer receives (data saver, sound only). What it costs is told with [`Reason::Policy`].
+    SetReceiveLimit {
+        /// The peer.
+        peer: PeerId,
+        /// All pictures together; 0 for none at all, `None` for as much as the network carries. Sound is not counted.
+        video_bits_per_second: Option<u64>,
+    },
+    /// What a publisher says that it suffers from: it is asked for less, and viewers are told why.
+    SetSenderLimit {
+        /// The publisher.
+        peer: PeerId,
+        /// Which of its tracks.
+        source: Source,
+        /// What holds it back, or nothing any more.
+        limit: Option<SenderLimit>,
+    },
     /// Starts or stops handing the room's packets to a recorder ([`Output::Record`]).
     Record {
         /// The room.
@@ -196,6 +212,35 @@ pub enum Event {
         /// The peers.
         peers: Vec<(PeerId, Quality)>,
     },
+    /// Which simulcast layers of a publisher's track somebody needs: it should stop the others, which saves its network and
+    /// processor. Until told, all are needed.
+    Encodings {
+        /// The room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// Which of its tracks.
+        source: Source,
+        /// For each layer, smallest picture first, whether it is needed. One entry for a track without simulcast.
+        active: Vec<bool>,
+    },
+    /// How some of the pictures in a peer's view do, only those that changed. Until told, a picture is
+    /// [`Shown::Full`].
+    Pictures {
+        /// The room.
+        room: RoomId,
+        /// The viewing peer.
+        peer: PeerId,
+        /// The pictures.
+        pictures: Vec<PictureState>,
+    },
+    /// What connections have carried so far, each 5 s, only those that carried something since.
+    Traffic {
+        /// The room.
+        room: RoomId,
+        /// The peers.
+        peers: Vec<(PeerId, Traffic)>,
+    },
 }
 
 impl Event {
@@ -208,7 +253,10 @@ impl Event {
             | Event::Disconnected { room, .. }
             | Event::Slots { room, .. }
             | Event::Speakers { room, .. }
-            | Event::Quality { room, .. } => room,
+            | Event::Quality { room, .. }
+            | Event::Encodings { room, .. }
+            | Event::Pictures { room, .. }
+            | Event::Traffic { room, .. } => room,
         }
     }
 }
@@ -238,6 +286,73 @@ pub enum Quality {
     Poor,
     /// Nothing arrives.
     Lost,
+}
+
+/// What holds a publisher back, see [`Command::SetSenderLimit`]; browsers tell it as `qualityLimitationReason` (WebRTC statistics,
+/// section 8.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SenderLimit {
+    /// Its processor.
+    Cpu,
+    /// Its network.
+    Bandwidth,
+}
+
+/// How a viewer gets a picture, and why not better, see [`Event::Pictures`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureState {
+    /// Whose.
+    pub publisher: PeerId,
+    /// Which of its tracks.
+    pub source: Source,
+    /// How much of what the viewer asked for.
+    pub shown: Shown,
+    /// Why not all; always there unless `shown` is [`Shown::Full`].
+    pub reason: Option<Reason>,
+    /// Width and height that are sent, in pixels, where known.
+    pub size: Option<(u16, u16)>,
+}
+
+/// How much of a picture a viewer gets, of what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shown {
+    /// As sharp and smooth as it is drawn.
+    Full,
+    /// Less sharp, or fewer pictures a second.
+    Reduced,
+    /// Nothing for now.
+    Paused,
+}
+
+/// Why a viewer gets less than it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The viewer's network does not carry more.
+    Bandwidth,
+    /// The sender's processor does not keep up.
+    SenderCpu,
+    /// The sender's network does not carry more.
+    SenderBandwidth,
+    /// The sender does not send a better one (a small camera, no simulcast).
+    LayerMissing,
+    /// The viewer, or who runs the room, has limited it (data saver, sound only, budget used up).
+    Policy,
+    /// The viewer has fewer slots than pictures, or does not show it.
+    Hidden,
+}
+
+/// See [`Event::Traffic`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Bytes of datagrams to the peer since it was added.
+    pub sent_bytes: u64,
+    /// Bytes of datagrams from the peer since it was added.
+    pub received_bytes: u64,
+    /// What the network to the peer is estimated to carry, in bit/s, once that is known.
+    pub estimate_bits_per_second: Option<u64>,
 }
 
 /// Why an offer was refused.

@@ -74,3 +74,22 @@ impl Audience {
         Audience(self.0 | other.0)
     }
 }
+
+/// How much of a track a receiver gets: one of its simulcast layers, and of that stream the spatial and temporal layers up to
+/// these (scalable coding; RFC 9628, section 3; AV1 RTP specification, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Simulcast layer, 0 the smallest picture.
+    pub layer: u8,
+    /// Highest spatial layer, 0 the smallest picture; 0 where a stream has only one.
+    pub spatial: u8,
+    /// Highest temporal layer, 0 the fewest pictures a second.
+    pub temporal: u8,
+}
+
+impl Target {
+    /// All of a simulcast layer, whatever it is made of.
+    pub const fn whole(layer: u8) -> Target {
+        Target { layer, spatial: u8::MAX, temporal: u8::MAX }
+    }
+}

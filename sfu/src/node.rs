@@ -201,6 +201,12 @@ impl Node {
             Command::View { peer, pictures } => {
                 self.in_room_of(peer, |room, out| room.view(now, peer, pictures, out));
             }
+            Command::SetReceiveLimit { peer, video_bits_per_second } => {
+                self.in_room_of(peer, |room, _| room.set_receive_limit(peer, video_bits_per_second));
+            }
+            Command::SetSenderLimit { peer, source, limit } => {
+                self.in_room_of(peer, |room, _| room.set_sender_limit(peer, source, limit));
+            }
             Command::Record { room, on } => {
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.record(on);

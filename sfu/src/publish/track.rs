@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::io::SenderLimit;
 use crate::media::{Audience, Mid, Rid, Source};
 use crate::publish::keyframe::KeyframeRequests;
 
@@ -29,6 +30,8 @@ pub struct Track {
     pub published: bool,
     /// Nothing is forwarded although it is published.
     pub muted: bool,
+    /// What the participant says that holds it back.
+    pub sender_limit: Option<SenderLimit>,
     /// Who may receive it; nobody when it may not be sent.
     pub audience: Audience,
     /// Smallest first; one without a name when it is no simulcast.
@@ -45,7 +48,16 @@ impl Track {
         } else {
             rids.iter().map(|rid| Layer { rid: Some(*rid), ..Layer::default() }).collect()
         };
-        Track { mid, source, published: false, muted: false, audience, layers, subscribers: Vec::new() }
+        Track {
+            mid,
+            source,
+            published: false,
+            muted: false,
+            sender_limit: None,
+            audience,
+            layers,
+            subscribers: Vec::new(),
+        }
     }
 
     /// Whether it may be received by anybody now.

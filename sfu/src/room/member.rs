@@ -25,6 +25,8 @@ pub struct Member {
     pub tracks: [Option<Track>; Source::ALL.len()],
     pub slots: Vec<Slot>,
     pub view: Vec<Picture>,
+    /// Most that its pictures may take together, in bit/s.
+    pub receive_limit: Option<u64>,
     /// Its last video packets.
     pub recent: RecentPackets,
     /// Its clock against ours.
@@ -81,6 +83,7 @@ impl Member {
             slots,
             recent: RecentPackets::default(),
             view: Vec::new(),
+            receive_limit: None,
             clock: CaptureClock::default(),
             added: now,
             last_heard: now,

@@ -14,7 +14,8 @@ use crate::forward::rewrite::SourcePacket;
 use crate::forward::slot::{Offered, TrackRef};
 use crate::id::{PeerId, RoomId};
 use crate::io::{
-    AddPeer, Event, OfferError, Output, PeerPolicy, Picture, RecordedPacket, SlotChange, Transmit,
+    AddPeer, Event, OfferError, Output, PeerPolicy, Picture, RecordedPacket, SenderLimit, SlotChange,
+    Transmit,
 };
 use crate::limits::HANDSHAKE;
 use crate::media::{Kind, Source};
@@ -307,6 +308,22 @@ impl Room {
         pictures.truncate(MAX_VIEW);
         member.view = pictures;
         self.assign_video(now, key, out);
+    }
+
+    /// Limits the pictures that a peer receives, in bit/s.
+    pub fn set_receive_limit(&mut self, id: PeerId, video_bits_per_second: Option<u64>) {
+        let Some(key) = self.by_id.get(&id).copied() else { return };
+        if let Some(member) = self.member_mut(key) {
+            member.receive_limit = video_bits_per_second;
+        }
+    }
+
+    /// Notes what holds a publisher back.
+    pub fn set_sender_limit(&mut self, id: PeerId, source: Source, limit: Option<SenderLimit>) {
+        let Some(key) = self.by_id.get(&id).copied() else { return };
+        if let Some(track) = self.track_mut(TrackRef { member: key, source }) {
+            track.sender_limit = limit;
+        }
     }
 
     /// Whether a STUN request with a valid MESSAGE-INTEGRITY for this peer is in `datagram`.

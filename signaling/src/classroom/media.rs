@@ -38,6 +38,7 @@ impl Classroom {
             Event::Slots { peer, slots, .. } => self.slots_changed(peer, &slots),
             Event::Speakers { levels, active, .. } => self.speakers_changed(&levels, active),
             Event::Quality { peers, .. } => self.quality_changed(&peers),
+            Event::Encodings { .. } | Event::Pictures { .. } | Event::Traffic { .. } => {}
         }
         self.settle();
     }

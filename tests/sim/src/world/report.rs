@@ -206,7 +206,11 @@ impl World {
             Event::Speakers { active, levels, .. } => {
                 self.note(&[2, active.map_or(0, |peer| peer.0), levels.len() as u64]);
             }
-            Event::Refused { .. } | Event::Quality { .. } => {}
+            Event::Refused { .. }
+            | Event::Quality { .. }
+            | Event::Encodings { .. }
+            | Event::Pictures { .. }
+            | Event::Traffic { .. } => {}
         }
         self.events.push((now, event));
     }
