@@ -135,6 +135,20 @@ pub struct PeerPolicy {
     pub publish: [Audience; Source::ALL.len()],
     /// Its microphone always has an audio slot, loud or not (the teacher; whoever has the floor).
     pub always_heard: bool,
+    /// How its pictures stand in line when a viewer's network does not carry all.
+    pub importance: Importance,
+}
+
+/// Whose face comes first when a network does not carry all; shared screens come before any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Importance {
+    /// Whoever leads the lesson.
+    Teacher,
+    /// Who was given the floor.
+    CalledOn,
+    /// All others, in the order of the viewer's own list.
+    #[default]
+    Other,
 }
 
 /// A picture that a viewer shows, see [`Command::View`].

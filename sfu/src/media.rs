@@ -87,6 +87,17 @@ pub struct Target {
     pub temporal: u8,
 }
 
+/// One step of a track's ladder of qualities: what it shows and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rung {
+    /// What is forwarded.
+    pub target: Target,
+    /// What it takes on the wire, all lower layers that it needs included; measured, or what is usual while it has not been sent yet.
+    pub bits_per_second: u64,
+    /// Width and height in pixels, where known.
+    pub size: Option<(u16, u16)>,
+}
+
 impl Target {
     /// All of a simulcast layer, whatever it is made of.
     pub const fn whole(layer: u8) -> Target {

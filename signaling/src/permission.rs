@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use sfu::io::PeerPolicy;
+use sfu::io::{Importance, PeerPolicy};
 use sfu::media::{Audience, Source};
 
 use crate::lesson::RoomSettings;
@@ -120,6 +120,11 @@ pub fn media_policy(role: Role, settings: &RoomSettings, has_floor: bool) -> Pee
         class: role.class(),
         publish: Source::ALL.map(|source| audience(role, settings, has_floor, source)),
         always_heard: role == Role::Teacher || (role == Role::Student && has_floor),
+        importance: match role {
+            Role::Teacher | Role::Assistant => Importance::Teacher,
+            Role::Student if has_floor => Importance::CalledOn,
+            Role::Student | Role::Observer | Role::Recorder => Importance::Other,
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use caller::{Caller, eventually};
 use lectern::metrics::FORWARD_LATENCY_BOUNDS_US;
 use lectern::worker::{WorkerConfig, WorkerHandle, start};
 use sfu::id::{PeerId, RoomId};
-use sfu::io::{AddPeer, Command, Event, PeerPolicy, Picture};
+use sfu::io::{AddPeer, Command, Event, Importance, PeerPolicy, Picture};
 use sfu::media::{Audience, Source};
 use sim::client::ClientConfig;
 use tokio::sync::mpsc;
@@ -50,6 +50,7 @@ impl Stage {
             class: Audience::EVERYBODY,
             publish: [Audience::EVERYBODY; Source::ALL.len()],
             always_heard: true,
+            importance: Importance::Other,
         };
         let add = AddPeer {
             room: ROOM,

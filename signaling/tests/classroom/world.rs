@@ -492,6 +492,9 @@ impl World {
                 self.media.get_mut(&peer).unwrap().view = view;
             }
             Command::CloseRoom { .. } => self.media.clear(),
+            Command::SetReceiveLimit { peer, .. } | Command::SetSenderLimit { peer, .. } => {
+                assert!(self.media.contains_key(&peer), "a limit for nobody");
+            }
             Command::OpenRoom { .. } | Command::AddCandidate { .. } | Command::Record { .. } => {}
         }
     }

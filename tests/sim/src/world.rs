@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
 use sfu::id::{PeerId, RoomId};
-use sfu::io::{AddPeer, Command, Datagram, Event, Input, Output, PeerPolicy, Picture};
+use sfu::io::{AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture};
 use sfu::media::{Audience, Source};
 use sfu::{Node, NodeConfig};
 use str0m::config::DtlsCert;
@@ -48,12 +48,12 @@ pub const STUDENTS: Audience = Audience(2);
 
 /// Everybody may send everything, and all see it (a seminar).
 pub fn seminar() -> PeerPolicy {
-    PeerPolicy { class: STUDENTS, publish: [Audience::EVERYBODY; Source::ALL.len()], always_heard: false }
+    PeerPolicy { class: STUDENTS, publish: [Audience::EVERYBODY; Source::ALL.len()], ..PeerPolicy::default() }
 }
 
 /// The teacher of a lecture: seen and always heard by all.
 pub fn teacher() -> PeerPolicy {
-    PeerPolicy { class: TEACHERS, always_heard: true, ..seminar() }
+    PeerPolicy { class: TEACHERS, always_heard: true, importance: Importance::Teacher, ..seminar() }
 }
 
 /// A student of a lecture without the floor: its camera is seen by teachers, the rest by nobody.
