@@ -10,6 +10,7 @@
 //!
 //! A panic means a bug here, never bad input.
 
+mod bandwidth;
 pub mod codec;
 pub mod counters;
 mod demux;

@@ -202,10 +202,12 @@ impl Node {
                 self.in_room_of(peer, |room, out| room.view(now, peer, pictures, out));
             }
             Command::SetReceiveLimit { peer, video_bits_per_second } => {
-                self.in_room_of(peer, |room, _| room.set_receive_limit(peer, video_bits_per_second));
+                self.in_room_of(peer, |room, out| {
+                    room.set_receive_limit(now, peer, video_bits_per_second, out);
+                });
             }
             Command::SetSenderLimit { peer, source, limit } => {
-                self.in_room_of(peer, |room, _| room.set_sender_limit(peer, source, limit));
+                self.in_room_of(peer, |room, out| room.set_sender_limit(now, peer, source, limit, out));
             }
             Command::Record { room, on } => {
                 if let Some(room) = self.rooms.get_mut(&room) {

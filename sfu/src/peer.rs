@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::PayloadParams;
@@ -38,6 +39,9 @@ const ROAM_AFTER: Duration = Duration::from_secs(1);
 /// Priority of an address that a peer has moved to: above that of any candidate in an offer (RFC 8445, section 5.1.2: type
 /// preferences end at 126).
 const ROAMED_PRIORITY: u32 = 127 << 24;
+/// What a receiver's network is taken to carry before it is known: a stage of middling size and some thumbnails. A slower network is
+/// found out within a second; a faster one by the engine's first probes.
+const FIRST_ESTIMATE_BITS_PER_SECOND: u64 = 1_000_000;
 /// How often loss and round-trip time are read.
 const STATS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -126,6 +130,8 @@ pub enum PeerOutput {
     Rtp(Incoming),
     /// The receiver asks for a keyframe on this slot.
     KeyframeRequest(Mid),
+    /// What the network to the receiver is estimated to carry, in bit/s.
+    Estimate(u64),
     /// Loss (0 to 1) and round trip of one direction of one m-line, over the last interval.
     Report { mid: Mid, egress: bool, packets: u64, nacks: u64, loss: Option<f32>, rtt: Option<Duration> },
     /// Nothing more to do before this time.
@@ -193,6 +199,9 @@ impl Peer {
     /// Answers an offer.
     pub fn answer(shared: &PeerShared, now: Instant, offer: &str) -> Result<(Peer, String), OfferError> {
         let lines = read_offer(offer)?;
+        // Estimating costs its pacer's timers: a publisher without slots for pictures goes without.
+        let receives_video = lines.iter().any(|line| line.receives && line.kind == Some(Kind::Video));
+        let estimate = receives_video.then(|| Bitrate::bps(FIRST_ESTIMATE_BITS_PER_SECOND));
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&shared.crypto))
             .set_dtls_cert(shared.certificate.clone())
@@ -206,6 +215,7 @@ impl Peer {
             .enable_h264(true)
             .enable_av1(true)
             .set_stats_interval(Some(STATS_INTERVAL))
+            .enable_bwe(estimate)
             .build(now);
         for address in &shared.candidates {
             let candidate = Candidate::host(*address, Protocol::Udp)
@@ -445,6 +455,9 @@ impl Peer {
             Event::Closed => Some(PeerOutput::Closed),
             Event::RtpPacket(packet) => self.translate_rtp(packet).map(PeerOutput::Rtp),
             Event::KeyframeRequest(request) => Some(PeerOutput::KeyframeRequest(request.mid)),
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. }) => {
+                Some(PeerOutput::Estimate(estimate.as_u64()))
+            }
             Event::MediaEgressStats(stats) => Some(PeerOutput::Report {
                 mid: stats.mid,
                 egress: true,
@@ -572,6 +585,12 @@ impl Peer {
         if let Some(stream) = self.rtc.direct_api().stream_tx(ssrc) {
             stream.write_rtp(write);
         }
+    }
+
+    /// Has the estimator find out whether the network carries `desired`, and fill up to `minimum` with padding where media sends less;
+    /// in bit/s.
+    pub fn aim_estimator(&mut self, minimum: u64, desired: u64) {
+        self.rtc.bwe().set_bitrate(Bitrate::bps(minimum), Bitrate::bps(desired));
     }
 
     /// Asks this publisher for a keyframe of one layer.

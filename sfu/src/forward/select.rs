@@ -1,5 +1,7 @@
 //! Which layer of a track a receiver gets.
 
+use crate::media::Target;
+
 /// Size of a camera whose keyframes do not tell theirs: what browsers capture unless told otherwise by Lectern's client.
 const ASSUMED_SIZE: (u16, u16) = (1280, 720);
 /// A layer that is at least this share of the size at which it is drawn looks sharp; scaling up by a quarter is not seen.
@@ -21,11 +23,6 @@ pub fn wanted_layer(count: usize, full: Option<(u16, u16)>, shown: (u16, u16)) -
         .unwrap_or(top)
 }
 
-/// The layer to aim at: the wanted one if it is sent, else the next smaller, else the next larger that is.
-pub fn best_live(wanted: usize, live: impl Fn(usize) -> bool, count: usize) -> Option<usize> {
-    (0..=wanted).rev().find(|layer| live(*layer)).or_else(|| (wanted + 1..count).find(|layer| live(*layer)))
-}
-
 /// What to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -37,22 +34,32 @@ pub enum Step {
     Switch,
 }
 
-/// Follows a target layer, changing only at keyframes.
+/// Follows a target, changing the simulcast layer only at keyframes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selector {
-    target: usize,
+    /// What to forward; nothing while the picture is paused.
+    target: Option<Target>,
+    /// The simulcast layer that is forwarded.
     current: Option<usize>,
 }
 
 impl Selector {
     /// Nothing is forwarded until a keyframe.
-    pub fn new(target: usize) -> Self {
+    pub fn new(target: Option<Target>) -> Self {
         Selector { target, current: None }
     }
 
-    /// Aims at another layer. The current one goes on until a keyframe of the new one.
-    pub fn aim(&mut self, target: usize) {
+    /// Aims at something else. The current layer goes on until a keyframe of the new one; a pause is at once.
+    pub fn aim(&mut self, target: Option<Target>) {
         self.target = target;
+        if target.is_none() {
+            self.current = None;
+        }
+    }
+
+    /// What is aimed at.
+    pub fn target(&self) -> Option<Target> {
+        self.target
     }
 
     /// The layer that is forwarded.
@@ -62,7 +69,7 @@ impl Selector {
 
     /// The layer whose keyframe is waited for.
     pub fn waits_for(&self) -> Option<usize> {
-        (self.current != Some(self.target)).then_some(self.target)
+        self.target.map(|target| usize::from(target.layer)).filter(|layer| self.current != Some(*layer))
     }
 
     /// The current layer has broken off (restarted source, receiver gone for a while): wait for a keyframe.
@@ -70,12 +77,15 @@ impl Selector {
         self.current = None;
     }
 
-    /// Decides on a packet of `layer`. A first picture may come from any layer: a small one at once is better than a black tile.
+    /// Decides on a packet of `layer`. A first picture may come from any layer that is not larger than the target: a small one at once
+    /// is better than a black tile, and a large one may be more than the network carries.
     pub fn step(&mut self, layer: usize, keyframe: bool) -> Step {
+        let Some(target) = self.target else { return Step::Drop };
         if self.current == Some(layer) {
             return Step::Forward;
         }
-        if keyframe && (layer == self.target || self.current.is_none()) {
+        let aimed = usize::from(target.layer);
+        if keyframe && (layer == aimed || (self.current.is_none() && layer < aimed)) {
             self.current = Some(layer);
             return Step::Switch;
         }
@@ -109,18 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn only_sent_layers_are_aimed_at() {
-        let live = [true, false, false];
-        assert_eq!(best_live(2, |layer| live[layer], 3), Some(0));
-        assert_eq!(best_live(0, |layer| layer == 2, 3), Some(2));
-        assert_eq!(best_live(1, |_| false, 3), None);
-    }
-
-    #[test]
     fn changes_only_at_keyframes() {
-        let mut selector = Selector::new(2);
+        let mut selector = Selector::new(Some(Target::whole(2)));
         assert_eq!(selector.step(0, false), Step::Drop);
-        assert_eq!(selector.step(0, true), Step::Switch, "any first picture");
+        assert_eq!(selector.step(0, true), Step::Switch, "any smaller first picture");
         assert_eq!(selector.waits_for(), Some(2));
         assert_eq!(selector.step(1, true), Step::Drop, "not on the way");
         assert_eq!(selector.step(0, false), Step::Forward);
@@ -128,8 +130,23 @@ mod tests {
         assert_eq!(selector.step(2, true), Step::Switch);
         assert_eq!(selector.waits_for(), None);
         assert_eq!(selector.step(0, true), Step::Drop);
-        selector.aim(0);
+        selector.aim(Some(Target::whole(0)));
         assert_eq!(selector.step(2, false), Step::Forward, "until the keyframe");
         assert_eq!(selector.step(0, true), Step::Switch);
+    }
+
+    #[test]
+    fn a_pause_is_at_once_and_ends_with_a_keyframe() {
+        let mut selector = Selector::new(Some(Target::whole(1)));
+        assert_eq!(selector.step(2, true), Step::Drop, "no first picture above the target");
+        assert_eq!(selector.step(1, true), Step::Switch);
+        selector.aim(None);
+        assert_eq!(selector.step(1, false), Step::Drop);
+        assert_eq!(selector.step(1, true), Step::Drop);
+        assert_eq!(selector.waits_for(), None, "nobody is asked for a keyframe");
+        selector.aim(Some(Target::whole(1)));
+        assert_eq!(selector.waits_for(), Some(1));
+        assert_eq!(selector.step(1, false), Step::Drop);
+        assert_eq!(selector.step(1, true), Step::Switch);
     }
 }

@@ -24,6 +24,10 @@ pub struct Carried {
     pub track: TrackRef,
     /// Its publisher's name.
     pub publisher: PeerId,
+    /// How large it is drawn: width and height in pixels.
+    pub shown: (u16, u16),
+    /// Nothing has been decided yet since it was asked for, or asked for in this size.
+    pub fresh: bool,
     /// Which of its layers.
     pub selector: Selector,
     /// The publisher's payload type and the receiver's for it (none: the receiver does not know the codec).
@@ -31,9 +35,9 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// A track from its next keyframe on.
-    pub fn new(track: TrackRef, publisher: PeerId, target: usize) -> Self {
-        Carried { track, publisher, selector: Selector::new(target), payload_type: None }
+    /// A track from its next keyframe on; nothing of it passes before its selector is aimed.
+    pub fn new(track: TrackRef, publisher: PeerId, shown: (u16, u16)) -> Self {
+        Carried { track, publisher, shown, fresh: true, selector: Selector::new(None), payload_type: None }
     }
 }
 
@@ -86,11 +90,19 @@ impl Slot {
     }
 
     /// What it will carry: what waits for its keyframe, else what it carries.
-    pub fn occupant(&self) -> Option<TrackRef> {
-        self.next.or(self.carries).map(|carried| carried.track)
+    pub fn occupant(&self) -> Option<&Carried> {
+        self.next.as_ref().or(self.carries.as_ref())
     }
 
-    /// Both, to be changed.
+    /// What it knows of a track that it carries or is about to.
+    pub fn carried(&self, track: TrackRef) -> Option<&Carried> {
+        [self.carries.as_ref(), self.next.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|carried| carried.track == track)
+    }
+
+    /// The same, to be changed.
     pub fn carried_mut(&mut self, track: TrackRef) -> Option<&mut Carried> {
         [self.carries.as_mut(), self.next.as_mut()]
             .into_iter()

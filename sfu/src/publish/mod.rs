@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod keyframe;
+pub mod rate;
 pub mod speaker;
 pub mod track;

@@ -5,9 +5,8 @@
 
 use std::time::Instant;
 
-use crate::forward::select::{best_live, wanted_layer};
 use crate::forward::slot::{Carried, TrackRef};
-use crate::media::{Audience, Kind, Source};
+use crate::media::{Audience, Kind, Source, Target};
 use crate::publish::track::{Subscriber, Track};
 use crate::room::{Outbox, Room};
 
@@ -20,7 +19,7 @@ type Wanted = (TrackRef, (u16, u16));
 
 impl Room {
     /// Whether a member may receive a track now.
-    fn may_receive(&self, key: usize, track: TrackRef) -> bool {
+    pub(super) fn may_receive(&self, key: usize, track: TrackRef) -> bool {
         let class = self.member(key).map_or(Audience::NOBODY, |member| member.policy.class);
         key != track.member
             && self.track(track).is_some_and(|track| track.is_open() && track.audience.meets(class))
@@ -167,20 +166,25 @@ impl Room {
             }
         }
         // Who has a slot keeps it; the others take an empty one, else one whose track is not wanted.
-        let occupant =
-            |room: &Room, slot: usize| room.member(key).and_then(|member| member.slots[slot].occupant());
+        let occupant = |room: &Room, slot: usize| {
+            room.member(key).and_then(|member| member.slots[slot].occupant()).map(|carried| carried.track)
+        };
         for (track, shown) in wanted {
-            let target = self.target_layer(*track, *shown);
             let held = slots.iter().copied().find(|slot| occupant(self, *slot) == Some(*track));
             if let Some(slot) = held {
-                self.aim(now, key, slot, *track, target);
+                if let Some(carried) =
+                    self.member_mut(key).and_then(|member| member.slots[slot].carried_mut(*track))
+                    && std::mem::replace(&mut carried.shown, *shown) != *shown
+                {
+                    carried.fresh = true;
+                }
                 continue;
             }
             let free = slots.iter().copied().find(|slot| occupant(self, *slot).is_none()).or_else(|| {
                 slots.iter().copied().find(|slot| occupant(self, *slot).is_some_and(|held| !is_wanted(held)))
             });
             if let Some(slot) = free {
-                self.put(now, key, slot, *track, target);
+                self.put(key, slot, *track, *shown);
             }
         }
         for slot in &slots {
@@ -189,13 +193,19 @@ impl Room {
                 self.empty_slot(key, *slot);
             }
         }
+        if kind == Kind::Video {
+            self.allocate(now, key, out);
+        }
         self.tell_slots(key, out);
     }
 
     /// Puts a track onto a slot: at once on an empty one and for sound; else when its first keyframe is here.
-    fn put(&mut self, now: Instant, key: usize, slot: usize, track: TrackRef, target: usize) {
+    fn put(&mut self, key: usize, slot: usize, track: TrackRef, shown: (u16, u16)) {
         let Some(publisher) = self.member(track.member).map(|member| member.id) else { return };
-        let carried = Carried::new(track, publisher, target);
+        let mut carried = Carried::new(track, publisher, shown);
+        if track.source.kind() == Kind::Audio {
+            carried.selector.aim(Some(Target::whole(0)));
+        }
         let Some(member) = self.member_mut(key) else { return };
         let place = &mut member.slots[slot];
         let old = place.carries.map(|old| old.track);
@@ -214,9 +224,6 @@ impl Room {
         }
         if let Some(track) = self.track_mut(track) {
             track.subscribers.push(Subscriber { member: key, slot });
-        }
-        if track.source.kind() == Kind::Video {
-            self.want_keyframe(now, track, target);
         }
     }
 
@@ -254,49 +261,15 @@ impl Room {
         }
     }
 
-    /// The layer for a picture of this size.
-    fn target_layer(&self, track: TrackRef, shown: (u16, u16)) -> usize {
-        let Some(track) = self.track(track) else { return 0 };
-        let count = track.layers.len();
-        let wanted = wanted_layer(count, track.full_size(), shown);
-        best_live(wanted, |layer| track.layers[layer].live, count).unwrap_or(wanted)
-    }
-
-    fn aim(&mut self, now: Instant, key: usize, slot: usize, track: TrackRef, target: usize) {
-        let Some(member) = self.member_mut(key) else { return };
-        let Some(carried) = member.slots[slot].carried_mut(track) else { return };
-        carried.selector.aim(target);
-        if track.source.kind() == Kind::Video
-            && let Some(layer) = carried.selector.waits_for()
-        {
-            self.want_keyframe(now, track, layer);
-        }
-    }
-
-    /// Chooses the layer anew for everybody who receives a track: its layers or their size have changed.
-    pub(super) fn aim_subscribers(&mut self, now: Instant, track: TrackRef) {
-        if track.source.kind() == Kind::Audio {
-            return;
-        }
-        let subscribers = self.track(track).map(|track| track.subscribers.clone()).unwrap_or_default();
-        let Some(publisher) = self.member(track.member).map(|member| member.id) else { return };
-        for Subscriber { member: key, slot } in subscribers {
-            let shown = self.member(key).and_then(|member| {
-                let picture = member
-                    .view
-                    .iter()
-                    .find(|picture| (picture.publisher, picture.source) == (publisher, track.source))?;
-                Some((picture.width_px, picture.height_px))
-            });
-            if let Some(shown) = shown {
-                let target = self.target_layer(track, shown);
-                self.aim(now, key, slot, track, target);
-            }
-        }
-    }
-
     /// A layer has begun to send, or another stream has taken its place.
-    pub(super) fn layer_woke(&mut self, now: Instant, track: TrackRef, layer: usize, restarted: bool) {
+    pub(super) fn layer_woke(
+        &mut self,
+        now: Instant,
+        track: TrackRef,
+        layer: usize,
+        restarted: bool,
+        out: &mut Outbox,
+    ) {
         if restarted {
             let subscribers = self.track(track).map(|track| track.subscribers.clone()).unwrap_or_default();
             for Subscriber { member: key, slot } in subscribers {
@@ -315,6 +288,6 @@ impl Room {
                 self.want_keyframe(now, track, layer);
             }
         }
-        self.aim_subscribers(now, track);
+        self.allocate_subscribers(now, track, out);
     }
 }

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::forward::slot::Slot;
 use crate::id::PeerId;
-use crate::io::{PeerPolicy, Picture, Quality};
+use crate::io::{PeerPolicy, Picture, Quality, Traffic};
 use crate::media::{Mid, Source};
 use crate::peer::Peer;
 use crate::publish::clock::CaptureClock;
 use crate::publish::track::Track;
+use crate::room::allocate::Downstream;
 use crate::room::recent::RecentPackets;
 
 /// Loss and round trip above which a connection is fair, and poor.
@@ -25,8 +26,10 @@ pub struct Member {
     pub tracks: [Option<Track>; Source::ALL.len()],
     pub slots: Vec<Slot>,
     pub view: Vec<Picture>,
-    /// Most that its pictures may take together, in bit/s.
-    pub receive_limit: Option<u64>,
+    /// What its network carries, and what is sent for it.
+    pub downstream: Downstream,
+    /// What its connection has carried.
+    pub traffic: Traffic,
     /// Its last video packets.
     pub recent: RecentPackets,
     /// Its clock against ours.
@@ -83,7 +86,8 @@ impl Member {
             slots,
             recent: RecentPackets::default(),
             view: Vec::new(),
-            receive_limit: None,
+            downstream: Downstream::default(),
+            traffic: Traffic::default(),
             clock: CaptureClock::default(),
             added: now,
             last_heard: now,

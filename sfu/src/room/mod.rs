@@ -1,5 +1,6 @@
 //! A room: its members, their tracks and slots, and the path of a packet from one to many.
 
+mod allocate;
 mod assign;
 mod member;
 mod recent;
@@ -29,6 +30,9 @@ use member::Member;
 
 /// Pictures of a view that are looked at; a client shows fewer.
 const MAX_VIEW: usize = 64;
+
+/// Bytes that a packet has besides its payload: RTP header and extensions, SRTP's tag.
+const PACKET_OVERHEAD: usize = 44;
 
 /// Where a room puts what it gives out.
 #[derive(Debug, Default)]
@@ -264,6 +268,9 @@ impl Room {
             return;
         }
         track.muted = false;
+        for layer in &mut track.layers {
+            layer.asked_at = Some(now);
+        }
         out.counters.tracks += 1;
         self.refresh_track(now, reference, out);
     }
@@ -281,8 +288,12 @@ impl Room {
         if !std::mem::replace(&mut track.published, false) {
             return;
         }
+        track.sender_limit = None;
         for layer in &mut track.layers {
-            layer.live = false;
+            layer.silence();
+            layer.asleep = false;
+            layer.asked_at = None;
+            layer.idle_since = None;
         }
         out.counters.tracks -= 1;
         if let Some(member) = self.member_mut(key) {
@@ -311,19 +322,35 @@ impl Room {
     }
 
     /// Limits the pictures that a peer receives, in bit/s.
-    pub fn set_receive_limit(&mut self, id: PeerId, video_bits_per_second: Option<u64>) {
+    pub fn set_receive_limit(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        video_bits_per_second: Option<u64>,
+        out: &mut Outbox,
+    ) {
         let Some(key) = self.by_id.get(&id).copied() else { return };
         if let Some(member) = self.member_mut(key) {
-            member.receive_limit = video_bits_per_second;
+            member.downstream.limit = video_bits_per_second;
         }
+        self.allocate(now, key, out);
     }
 
     /// Notes what holds a publisher back.
-    pub fn set_sender_limit(&mut self, id: PeerId, source: Source, limit: Option<SenderLimit>) {
+    pub fn set_sender_limit(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        source: Source,
+        limit: Option<SenderLimit>,
+        out: &mut Outbox,
+    ) {
         let Some(key) = self.by_id.get(&id).copied() else { return };
-        if let Some(track) = self.track_mut(TrackRef { member: key, source }) {
+        let reference = TrackRef { member: key, source };
+        if let Some(track) = self.track_mut(reference) {
             track.sender_limit = limit;
         }
+        self.allocate_subscribers(now, reference, out);
     }
 
     /// Whether a STUN request with a valid MESSAGE-INTEGRITY for this peer is in `datagram`.
@@ -352,6 +379,7 @@ impl Room {
         let taken = member.peer.handle_datagram(now, source, destination, contents);
         if taken == Taken::Accepted {
             member.last_heard = now;
+            member.traffic.received_bytes += contents.len() as u64;
             if member.was_connected && !member.connected && !member.closed {
                 self.set_connected(now, key, out);
             }
@@ -418,6 +446,7 @@ impl Room {
                     return;
                 }
                 PeerOutput::Transmit { source, destination, contents } => {
+                    member.traffic.sent_bytes += contents.len() as u64;
                     let forwarded = member.connected && is_rtp(&contents);
                     transmit(out, source, destination, contents, forwarded);
                 }
@@ -439,6 +468,12 @@ impl Room {
                     });
                     if let Some((track, layer)) = wish {
                         self.want_keyframe(now, track, layer);
+                    }
+                }
+                PeerOutput::Estimate(bits_per_second) => {
+                    member.downstream.link.estimated(bits_per_second);
+                    if member.downstream.is_tight(bits_per_second) {
+                        self.allocate(now, key, out);
                     }
                 }
                 PeerOutput::Report { mid, egress, packets, nacks, loss, rtt } => {
@@ -532,6 +567,7 @@ impl Room {
             SeqStep::Late => out.counters.rtp_lost_in = out.counters.rtp_lost_in.saturating_sub(1),
         }
         layer.last_packet = Some(now);
+        layer.rate.add(now, incoming.payload.len() + PACKET_OVERHEAD);
         let woke = open && !std::mem::replace(&mut layer.live, open);
         if !open {
             out.counters.rtp_denied += 1;
@@ -552,14 +588,14 @@ impl Room {
             layer.keyframes.arrived();
             self.keyframes_wanted.remove(&(reference, layer_index));
             if resized {
-                self.aim_subscribers(now, reference);
+                self.allocate_subscribers(now, reference, out);
             }
         }
         if let Some((level, _)) = incoming.audio_level {
             self.speakers.heard(now, key, level);
         }
         if woke || restarted {
-            self.layer_woke(now, reference, layer_index, restarted);
+            self.layer_woke(now, reference, layer_index, restarted, out);
         }
         if recording {
             out.outputs.push_back(Output::Record(RecordedPacket {

@@ -14,6 +14,8 @@ use crate::room::{Outbox, Room};
 const SILENCE: Duration = Duration::from_secs(6);
 /// Ticks between two looks at layers and connections: one second.
 const SLOW_TICKS: u64 = 5;
+/// Ticks between two reports of traffic: five seconds.
+const TRAFFIC_TICKS: u64 = 5 * SLOW_TICKS;
 const _: () = assert!(SLOW_TICKS as u128 * TICK.as_millis() == 1000, "one second");
 
 impl Room {
@@ -30,15 +32,25 @@ impl Room {
         if self.find_audible(now) {
             self.assign_audio_to_all(now, out);
         }
-        if self.ticks.is_multiple_of(SLOW_TICKS) {
-            self.look_at_layers(now);
+        let slow = self.ticks.is_multiple_of(SLOW_TICKS);
+        if slow {
+            self.look_at_layers(now, out);
+            self.put_layers_to_sleep(now, out);
             self.look_at_connections(now, out);
             self.expire_handshakes(now, out);
+        }
+        for key in 0..self.members.len() {
+            if slow || self.member(key).is_some_and(|member| member.downstream.is_short()) {
+                self.allocate(now, key, out);
+            }
+        }
+        if self.ticks.is_multiple_of(TRAFFIC_TICKS) {
+            self.tell_traffic(out);
         }
     }
 
     /// Layers whose packets have stopped are no longer aimed at.
-    fn look_at_layers(&mut self, now: Instant) {
+    fn look_at_layers(&mut self, now: Instant, out: &mut Outbox) {
         let mut stopped = Vec::new();
         for (key, member) in self.members.iter_mut().enumerate() {
             let tracks = member.iter_mut().flat_map(|member| member.tracks.iter_mut().flatten());
@@ -47,8 +59,11 @@ impl Room {
                 for layer in &mut track.layers {
                     let idle =
                         layer.last_packet.is_none_or(|last| now.saturating_duration_since(last) > LAYER_IDLE);
-                    changed |= layer.live && idle;
-                    layer.live &= !idle;
+                    if layer.live && idle {
+                        layer.silence();
+                        changed = true;
+                    }
+                    layer.last_rate = layer.rate.bits_per_second(now).or(layer.last_rate);
                 }
                 // When nothing comes at all there is nothing better to aim at.
                 if changed && track.layers.iter().any(|layer| layer.live) {
@@ -57,7 +72,7 @@ impl Room {
             }
         }
         for track in stopped {
-            self.aim_subscribers(now, track);
+            self.allocate_subscribers(now, track, out);
         }
     }
 

@@ -1,0 +1,340 @@
+//! What each picture is sent as: the room's side of [`crate::bandwidth`], what viewers are told of it, and which layers publishers are
+//! asked to send.
+
+use std::time::{Duration, Instant};
+
+use crate::bandwidth::{Allocation, Bound, Demand, Downlink, Subject};
+use crate::forward::slot::{Slot, TrackRef};
+use crate::io::{Event, Output, PictureState, Reason, SenderLimit, Shown, Traffic};
+use crate::media::{Kind, Rung, Source, Target};
+use crate::publish::track::Track;
+use crate::room::member::Member;
+use crate::room::{Outbox, Room};
+
+/// What a microphone is taken to need at least: DTX may end at any moment.
+const SOUND_BITS_PER_SECOND: u64 = 45_000;
+/// A layer that nobody needs goes on for this long: who turns a page of tiles often turns back, and an encoder that drops a layer makes
+/// keyframes of the others.
+const SLEEP_AFTER: Duration = Duration::from_secs(5);
+/// More than the wanted rate is asked of the estimator, in percent: an estimate that just carries it leaves nothing to grow with.
+const DESIRED_PERCENT: u64 = 125;
+
+/// A receiver's share in the room's bandwidth.
+#[derive(Debug, Default)]
+pub struct Downstream {
+    pub link: Downlink,
+    /// Most that its pictures may take together, in bit/s.
+    pub limit: Option<u64>,
+    /// What its pictures take, and whether more was wanted, by the last decision.
+    last: Option<(u64, Bound)>,
+    /// What the estimator was told to aim at.
+    aimed: (u64, u64),
+    told: Vec<PictureState>,
+    told_traffic: Traffic,
+}
+
+impl Downstream {
+    /// Whether time alone may change the decision: a wait that ends, a rate that drifts.
+    pub fn is_short(&self) -> bool {
+        self.last.is_some_and(|(_, bound)| bound == Bound::Network)
+    }
+
+    /// Whether an estimate is so near to what is sent that a decision is due at once.
+    pub fn is_tight(&self, estimate: u64) -> bool {
+        self.last.is_some_and(|(spent, bound)| bound == Bound::Network || spent > estimate / 5 * 4)
+    }
+}
+
+/// A picture of a viewer that has a slot.
+struct Place {
+    slot: usize,
+    track: TrackRef,
+    held: Option<Target>,
+}
+
+impl Room {
+    /// Chooses anew what a member's pictures are sent as.
+    pub(super) fn allocate(&mut self, now: Instant, key: usize, out: &mut Outbox) {
+        let Some(member) = self.member(key) else { return };
+        if member.view.is_empty() && member.downstream.told.is_empty() {
+            return;
+        }
+        let sound = self.sound_of(now, member);
+        let (places, demands): (Vec<Place>, Vec<Demand>) = self.demands_of(now, member).into_iter().unzip();
+        let Some(member) = self.member_mut(key) else { return };
+        let limit = member.downstream.limit;
+        let allocation = member.downstream.link.allocate(now, &demands, sound, limit);
+        member.downstream.last = Some((allocation.bits_per_second, allocation.bound));
+        member.aim_estimator(sound, &demands, &allocation);
+        for (place, (demand, rung)) in places.iter().zip(demands.iter().zip(&allocation.rungs)) {
+            let target = rung.map(|rung| demand.ladder[rung].target);
+            if let Some(member) = self.member_mut(key)
+                && let Some(carried) = member.slots[place.slot].carried_mut(place.track)
+            {
+                carried.fresh = false;
+            }
+            if target != place.held {
+                self.aim(now, key, place.slot, place.track, target, out);
+            }
+        }
+        self.tell_pictures(key, &places, &demands, &allocation, out);
+    }
+
+    /// Chooses anew for everybody who receives a track: its layers, their size or rate have changed.
+    pub(super) fn allocate_subscribers(&mut self, now: Instant, track: TrackRef, out: &mut Outbox) {
+        if track.source.kind() == Kind::Audio {
+            return;
+        }
+        let subscribers = self.track(track).map(|track| track.subscribers.clone()).unwrap_or_default();
+        for subscriber in subscribers {
+            self.allocate(now, subscriber.member, out);
+        }
+    }
+
+    /// The pictures of a member's view that have a slot, in the order of the view.
+    fn demands_of(&self, now: Instant, member: &Member) -> Vec<(Place, Demand)> {
+        let demand = |picture: &crate::io::Picture| {
+            let (slot, carried) = member.slots.iter().enumerate().find_map(|(index, slot)| {
+                let carried = slot.occupant()?;
+                let is_it = (carried.publisher, carried.track.source) == (picture.publisher, picture.source);
+                is_it.then_some((index, carried))
+            })?;
+            let track = self.track(carried.track)?;
+            let publisher = self.member(carried.track.member)?;
+            let ladder = track.ladder(now, carried.shown);
+            let held = carried.selector.target();
+            let place = Place { slot, track: carried.track, held };
+            let demand = Demand {
+                subject: subject(picture.source, publisher),
+                held: held.and_then(|held| ladder.iter().rposition(|rung| rung.target <= held)),
+                ladder,
+                fresh: carried.fresh,
+            };
+            Some((place, demand))
+        };
+        member.view.iter().filter_map(demand).collect()
+    }
+
+    /// What the sound in a member's slots takes, in bit/s.
+    fn sound_of(&self, now: Instant, member: &Member) -> u64 {
+        let carried = member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(Slot::occupant);
+        let rate = |track: &Track| track.layers[0].rate.bits_per_second(now).unwrap_or(0);
+        carried
+            .filter_map(|carried| self.track(carried.track))
+            .map(|track| rate(track).max(SOUND_BITS_PER_SECOND))
+            .sum()
+    }
+
+    /// Aims a slot at a quality of its track, or pauses it.
+    pub(super) fn aim(
+        &mut self,
+        now: Instant,
+        key: usize,
+        slot: usize,
+        track: TrackRef,
+        target: Option<Target>,
+        out: &mut Outbox,
+    ) {
+        let Some(member) = self.member_mut(key) else { return };
+        let Some(carried) = member.slots[slot].carried_mut(track) else { return };
+        carried.selector.aim(target);
+        let waits_for = carried.selector.waits_for();
+        if let Some(target) = target {
+            self.wake_layer(now, track, usize::from(target.layer), out);
+        }
+        if let Some(layer) = waits_for {
+            self.want_keyframe(now, track, layer);
+        }
+    }
+
+    /// Asks a publisher for a layer that it was told nobody needs.
+    fn wake_layer(&mut self, now: Instant, reference: TrackRef, layer: usize, out: &mut Outbox) {
+        let Some(layer) = self.track_mut(reference).and_then(|track| track.layers.get_mut(layer)) else {
+            return;
+        };
+        layer.idle_since = None;
+        if std::mem::replace(&mut layer.asleep, false) {
+            layer.asked_at = Some(now);
+            self.tell_encodings(reference, out);
+        }
+    }
+
+    /// Tells publishers which of their layers nobody needs.
+    pub(super) fn put_layers_to_sleep(&mut self, now: Instant, out: &mut Outbox) {
+        let mut changed = Vec::new();
+        for key in 0..self.members.len() {
+            for source in Source::ALL.into_iter().filter(|source| source.kind() == Kind::Video) {
+                let reference = TrackRef { member: key, source };
+                let Some(track) = self.track(reference).filter(|track| track.published) else { continue };
+                let needed = self.needed_layers(track, reference);
+                let Some(track) = self.track_mut(reference) else { continue };
+                let mut fell_asleep = false;
+                for (layer, needed) in track.layers.iter_mut().zip(needed) {
+                    if needed {
+                        layer.idle_since = None;
+                        continue;
+                    }
+                    let since = *layer.idle_since.get_or_insert(now);
+                    // What does not come is not put to sleep: else it would seem that it could be had.
+                    let sleeps = layer.live && now.saturating_duration_since(since) >= SLEEP_AFTER;
+                    fell_asleep |= sleeps && !layer.asleep;
+                    layer.asleep |= sleeps;
+                }
+                if fell_asleep {
+                    changed.push(reference);
+                }
+            }
+        }
+        for reference in changed {
+            self.tell_encodings(reference, out);
+        }
+    }
+
+    /// For each layer of a track, whether a slot shows it or is about to, or a recorder takes it.
+    fn needed_layers(&self, track: &Track, reference: TrackRef) -> Vec<bool> {
+        let mut needed = vec![false; track.layers.len()];
+        if self.recording
+            && let Some(top) = needed.last_mut()
+        {
+            *top = true;
+        }
+        for subscriber in &track.subscribers {
+            let Some(member) = self.member(subscriber.member) else { continue };
+            let Some(carried) = member.slots[subscriber.slot].carried(reference) else { continue };
+            let aimed = carried.selector.target().map(|target| usize::from(target.layer));
+            for layer in [aimed, carried.selector.current()].into_iter().flatten() {
+                if let Some(needed) = needed.get_mut(layer) {
+                    *needed = true;
+                }
+            }
+        }
+        needed
+    }
+
+    fn tell_encodings(&mut self, reference: TrackRef, out: &mut Outbox) {
+        let room = self.id;
+        let Some(peer) = self.member(reference.member).map(|member| member.id) else { return };
+        let Some(track) = self.track(reference) else { return };
+        let active = track.layers.iter().map(|layer| !layer.asleep).collect();
+        let source = reference.source;
+        out.outputs.push_back(Output::Event(Event::Encodings { room, peer, source, active }));
+    }
+
+    /// Tells a viewer how its pictures do, where that has changed.
+    fn tell_pictures(
+        &mut self,
+        key: usize,
+        places: &[Place],
+        demands: &[Demand],
+        allocation: &Allocation,
+        out: &mut Outbox,
+    ) {
+        let room = self.id;
+        let Some(member) = self.member(key) else { return };
+        let mut states = Vec::with_capacity(member.view.len());
+        for picture in &member.view {
+            let name = (picture.publisher, picture.source);
+            let Some(publisher) = self.by_id.get(&picture.publisher) else { continue };
+            let track = TrackRef { member: *publisher, source: picture.source };
+            if !self.may_receive(key, track) {
+                continue;
+            }
+            let at = places.iter().position(|place| place.track == track);
+            let (shown, reason, size) = match at {
+                None => (Shown::Paused, Some(Reason::Hidden), None),
+                Some(at) => {
+                    let Some(track) = self.track(track) else { continue };
+                    let size = (picture.width_px, picture.height_px);
+                    state(track, size, &demands[at].ladder, allocation.rungs[at], allocation.bound)
+                }
+            };
+            states.push(PictureState { publisher: name.0, source: name.1, shown, reason, size });
+        }
+        let told = &member.downstream.told;
+        let changed: Vec<PictureState> =
+            states.iter().filter(|state| !told.contains(state)).copied().collect();
+        let peer = member.id;
+        if let Some(member) = self.member_mut(key) {
+            member.downstream.told = states;
+        }
+        if !changed.is_empty() {
+            out.outputs.push_back(Output::Event(Event::Pictures { room, peer, pictures: changed }));
+        }
+    }
+
+    /// Tells what connections have carried.
+    pub(super) fn tell_traffic(&mut self, out: &mut Outbox) {
+        let room = self.id;
+        let mut peers = Vec::new();
+        for member in self.members.iter_mut().flatten() {
+            let estimate_bits_per_second = member.downstream.link.estimate();
+            let traffic = Traffic { estimate_bits_per_second, ..member.traffic };
+            if traffic != member.downstream.told_traffic {
+                member.downstream.told_traffic = traffic;
+                peers.push((member.id, traffic));
+            }
+        }
+        if !peers.is_empty() {
+            out.outputs.push_back(Output::Event(Event::Traffic { room, peers }));
+        }
+    }
+}
+
+impl Member {
+    /// Has the estimator look for what the pictures could use, and keep the line warm for a paused one.
+    fn aim_estimator(&mut self, sound: u64, demands: &[Demand], allocation: &Allocation) {
+        let wanted = allocation.wanted_bits_per_second.min(self.downstream.limit.unwrap_or(u64::MAX));
+        let desired = (sound + wanted) / 100 * DESIRED_PERCENT;
+        let is_paused =
+            |(demand, rung): (&Demand, &Option<usize>)| rung.is_none() && !demand.ladder.is_empty();
+        let paused = demands.iter().zip(&allocation.rungs).any(is_paused);
+        let minimum = if paused && allocation.bound == Bound::Network {
+            sound + allocation.next_bits_per_second
+        } else {
+            0
+        };
+        let near = |new: u64, old: u64| new.abs_diff(old) <= old / 20;
+        if !near(desired, self.downstream.aimed.0) || !near(minimum, self.downstream.aimed.1) {
+            self.downstream.aimed = (desired, minimum);
+            self.peer.aim_estimator(minimum, desired);
+        }
+    }
+}
+
+fn subject(source: Source, publisher: &Member) -> Subject {
+    match source {
+        Source::Screen | Source::Desktop => Subject::Screen,
+        _ => Subject::Face(publisher.policy.importance),
+    }
+}
+
+/// How a picture that has a slot does, why not better, and its size.
+fn state(
+    track: &Track,
+    shown: (u16, u16),
+    ladder: &[Rung],
+    rung: Option<usize>,
+    bound: Bound,
+) -> (Shown, Option<Reason>, Option<(u16, u16)>) {
+    let short = match bound {
+        Bound::Limit => Reason::Policy,
+        Bound::Network | Bound::Nothing => Reason::Bandwidth,
+    };
+    let missing = match track.sender_limit {
+        Some(SenderLimit::Cpu) => Reason::SenderCpu,
+        Some(SenderLimit::Bandwidth) => Reason::SenderBandwidth,
+        None => Reason::LayerMissing,
+    };
+    let Some(rung) = rung else {
+        let reason = if ladder.is_empty() { missing } else { short };
+        return (Shown::Paused, Some(reason), None);
+    };
+    let size = ladder[rung].size;
+    if rung + 1 < ladder.len() {
+        return (Shown::Reduced, Some(short), size);
+    }
+    if usize::from(ladder[rung].target.layer) < track.wanted_layer(shown) {
+        return (Shown::Reduced, Some(missing), size);
+    }
+    (Shown::Full, None, size)
+}
