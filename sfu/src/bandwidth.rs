@@ -9,6 +9,8 @@
 //! when a part of the estimate does. Growth that did not last makes the next one wait longer, so that a steady network ends in a
 //! steady picture.
 
+pub mod estimate;
+
 use std::time::{Duration, Instant};
 
 use crate::io::Importance;
@@ -27,6 +29,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Growth that had to be taken back within this time did not last.
 const LASTING: Duration = Duration::from_secs(20);
+/// What first pictures may take while the estimate is a mere guess: nobody joins a class to see black tiles.
+const FIRST_BITS_PER_SECOND: u64 = 2_500_000;
 /// Least that is spent on pictures however low the estimate is when nothing is known but sound: an estimator that hears only sound
 /// cannot tell more.
 const FLOOR_BITS_PER_SECOND: u64 = 60_000;
@@ -83,6 +87,8 @@ pub struct Allocation {
 #[derive(Debug, Default)]
 pub struct Downlink {
     estimate: Option<u64>,
+    /// The estimate is more than a first guess.
+    is_proved: bool,
     over_since: Option<Instant>,
     /// No growth before.
     wait_until: Option<Instant>,
@@ -93,6 +99,7 @@ pub struct Downlink {
 impl Downlink {
     /// The estimator says what the network carries, in bit/s.
     pub fn estimated(&mut self, bits_per_second: u64) {
+        self.is_proved |= self.estimate.is_some_and(|estimate| estimate != bits_per_second);
         self.estimate = Some(bits_per_second);
     }
 
@@ -114,12 +121,15 @@ impl Downlink {
         let held: u64 = demands.iter().map(|demand| cost(demand, demand.held)).sum();
         let cap = limit.unwrap_or(u64::MAX);
         let budgets = match network {
-            None => Budgets { keep: cap, fresh: cap, grow: cap },
+            None => Budgets { keep: cap, first: cap, fresh: cap, grow: cap },
             Some(network) => {
                 let fresh = network / 100 * GROW_PERCENT;
                 let waits = self.wait_until.is_some_and(|until| now < until);
+                let first = if self.is_proved { fresh } else { fresh.max(FIRST_BITS_PER_SECOND) };
+                let keep = self.keep_budget(now, network, held);
                 Budgets {
-                    keep: self.keep_budget(now, network, held).min(cap),
+                    keep: if self.is_proved { keep } else { keep.max(held) }.min(cap),
+                    first: first.min(cap),
                     fresh: fresh.min(cap),
                     grow: if waits { 0 } else { fresh.min(cap) },
                 }
@@ -210,6 +220,8 @@ fn phase(subject: Subject, rung: usize, bits_per_second: u64) -> u8 {
 struct Budgets {
     /// On what is held already.
     keep: u64,
+    /// On the smallest picture of something that is not seen.
+    first: u64,
     /// On what was just asked for.
     fresh: u64,
     /// On anything better than that.
@@ -238,6 +250,8 @@ fn spend(demands: &[Demand], budgets: Budgets) -> Vec<Option<usize>> {
         let more = demand.ladder[rung].bits_per_second.saturating_sub(cost(demand, chosen[index]));
         let budget = match demand.held {
             Some(held) if rung <= held => budgets.keep,
+            // Nothing is worse than none, so that it never waits.
+            _ if rung == 0 => budgets.first,
             _ if demand.fresh => budgets.fresh,
             _ => budgets.grow,
         };

@@ -8,16 +8,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::bwe::{Bitrate, BweKind};
+use str0m::bwe::BweKind;
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::PayloadParams;
 use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Pt};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc, VideoOrientation};
+use str0m::rtp::rtcp::Rtcp;
+use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite, Ssrc, VideoOrientation};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
+use crate::bandwidth::estimate::Estimator;
 use crate::codec::Codec;
 use crate::forward::rewrite::Rewritten;
 use crate::io::OfferError;
@@ -40,8 +42,14 @@ const ROAM_AFTER: Duration = Duration::from_secs(1);
 /// preferences end at 126).
 const ROAMED_PRIORITY: u32 = 127 << 24;
 /// What a receiver's network is taken to carry before it is known: a stage of middling size and some thumbnails. A slower network is
-/// found out within a second; a faster one by the engine's first probes.
+/// found out within a second; a faster one by the first probes.
 const FIRST_ESTIMATE_BITS_PER_SECOND: u64 = 1_000_000;
+/// Bytes that SRTP adds to an RTP packet (RFC 7714, section 13.1).
+const SRTP_TAG: usize = 16;
+/// How often a probe is topped up, and with packets of what size: the largest that have no payload.
+const FILL_STEP: Duration = Duration::from_millis(4);
+const FILL_SOURCES: usize = 15;
+const FILL_BYTES: usize = 12 + 4 * FILL_SOURCES + 16 + SRTP_TAG + 28;
 /// How often loss and round-trip time are read.
 const STATS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -187,6 +195,10 @@ pub struct Peer {
     /// The candidate that was made for an address that the peer has moved to.
     roamed: Option<Candidate>,
     pending: VecDeque<PeerOutput>,
+    /// What the network to the receiver carries; none for peers that receive no pictures or do not report.
+    estimator: Option<Estimator>,
+    /// Zero of the receiver's clock in reports; only differences count.
+    clock_zero: Instant,
 }
 
 impl std::fmt::Debug for Peer {
@@ -199,9 +211,9 @@ impl Peer {
     /// Answers an offer.
     pub fn answer(shared: &PeerShared, now: Instant, offer: &str) -> Result<(Peer, String), OfferError> {
         let lines = read_offer(offer)?;
-        // Estimating costs its pacer's timers: a publisher without slots for pictures goes without.
+        // Without pictures there is nothing to choose, and without transport-wide feedback nothing to go by.
         let receives_video = lines.iter().any(|line| line.receives && line.kind == Some(Kind::Video));
-        let estimate = receives_video.then(|| Bitrate::bps(FIRST_ESTIMATE_BITS_PER_SECOND));
+        let estimates = receives_video && offer.contains(" transport-cc");
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&shared.crypto))
             .set_dtls_cert(shared.certificate.clone())
@@ -215,7 +227,8 @@ impl Peer {
             .enable_h264(true)
             .enable_av1(true)
             .set_stats_interval(Some(STATS_INTERVAL))
-            .enable_bwe(estimate)
+            // The only way to the transport-wide numbers of what leaves, and to the reports of them.
+            .enable_raw_packets(estimates)
             .build(now);
         for address in &shared.candidates {
             let candidate = Candidate::host(*address, Protocol::Udp)
@@ -235,7 +248,12 @@ impl Peer {
             path: None,
             roamed: None,
             pending: VecDeque::new(),
+            estimator: estimates.then(|| Estimator::new(FIRST_ESTIMATE_BITS_PER_SECOND)),
+            clock_zero: now,
         };
+        if estimates {
+            peer.pending.push_back(PeerOutput::Estimate(FIRST_ESTIMATE_BITS_PER_SECOND));
+        }
         peer.find_slots();
         Ok((peer, answer))
     }
@@ -419,7 +437,7 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => match self.stranger.take() {
                     Some(stranger) => self.settle(stranger),
-                    None => return PeerOutput::Timeout(at),
+                    None => return PeerOutput::Timeout(self.next_timeout(now, at)),
                 },
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever these came from; the rest goes along the path.
@@ -434,7 +452,7 @@ impl Peer {
                     };
                 }
                 Ok(Output::Event(event)) => {
-                    if let Some(output) = self.translate(event) {
+                    if let Some(output) = self.translate(now, event) {
                         return output;
                     }
                 }
@@ -448,14 +466,21 @@ impl Peer {
         }
     }
 
-    fn translate(&mut self, event: Event) -> Option<PeerOutput> {
+    fn next_timeout(&self, now: Instant, at: Instant) -> Instant {
+        let Some(estimator) = &self.estimator else { return at };
+        let due = if estimator.is_probing() { Some(now + FILL_STEP) } else { estimator.timeout() };
+        due.map_or(at, |due| due.min(at))
+    }
+
+    fn translate(&mut self, now: Instant, event: Event) -> Option<PeerOutput> {
         match event {
             Event::Connected => Some(PeerOutput::Connected),
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => Some(PeerOutput::Silent),
             Event::Closed => Some(PeerOutput::Closed),
             Event::RtpPacket(packet) => self.translate_rtp(packet).map(PeerOutput::Rtp),
             Event::KeyframeRequest(request) => Some(PeerOutput::KeyframeRequest(request.mid)),
-            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. }) => {
+            Event::RawPacket(raw) => self.note_raw(now, *raw),
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) if self.estimator.is_none() => {
                 Some(PeerOutput::Estimate(estimate.as_u64()))
             }
             Event::MediaEgressStats(stats) => Some(PeerOutput::Report {
@@ -476,6 +501,41 @@ impl Peer {
             }),
             _ => None,
         }
+    }
+
+    /// Lets the estimator know what has left and what has arrived.
+    fn note_raw(&mut self, now: Instant, raw: RawPacket) -> Option<PeerOutput> {
+        let estimator = self.estimator.as_mut()?;
+        match raw {
+            RawPacket::RtpTx(header, datagram) => {
+                estimator.sent(now, header.ext_vals.transport_cc?, datagram.len() + SRTP_TAG);
+                None
+            }
+            RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
+                let zero = self.clock_zero;
+                let base = u64::from(report.base_seq);
+                let packets = report.into_iter(zero, base.into()).map(|(number, _, arrival)| {
+                    (low_16(*number), arrival.map(|arrival| arrival.saturating_duration_since(zero)))
+                });
+                let changed = estimator.feedback(now, packets);
+                changed.then(|| PeerOutput::Estimate(estimator.estimate()))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many bytes of filling should leave now, for a probe; to be followed by [`Peer::fill`].
+    pub fn poll_fill(&mut self, now: Instant) -> usize {
+        self.estimator.as_mut().map_or(0, |estimator| estimator.poll_fill(now))
+    }
+
+    /// Writes a packet of filling into a slot that carries nothing; gives its size. Receivers take a packet without payload for
+    /// padding; the list of contributing sources (RFC 3550, section 5.1) makes it larger.
+    pub fn fill(&mut self, captured: Instant, mid: Mid, seq: u64, rtp_time: u32) -> usize {
+        let Some(pt) = self.prime_pt(mid, Kind::Video) else { return usize::MAX };
+        let payload: Arc<[u8]> = Arc::new([]);
+        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, captured, payload).csrc(&[0; FILL_SOURCES]));
+        FILL_BYTES
     }
 
     fn translate_rtp(&mut self, packet: str0m::rtp::RtpPacket) -> Option<Incoming> {
@@ -541,6 +601,13 @@ impl Peer {
 
     /// Primes a slot, see [`crate::forward::rewrite::Rewriter::prime`].
     pub fn prime(&mut self, now: Instant, mid: Mid, kind: Kind, seq: u64, rtp_time: u32) {
+        let Some(pt) = self.prime_pt(mid, kind) else { return };
+        let payload: Arc<[u8]> = Arc::new([]);
+        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, now, payload));
+    }
+
+    /// A payload type of a slot for packets without payload.
+    fn prime_pt(&self, mid: Mid, kind: Kind) -> Option<Pt> {
         let wanted = match kind {
             Kind::Audio => Codec::Opus,
             Kind::Video => Codec::Vp8,
@@ -549,15 +616,12 @@ impl Peer {
             self.rtc.media(mid).map(|media| media.remote_pts().to_vec()).unwrap_or_default();
         let usable = |params: &&PayloadParams| listed.contains(&params.pt());
         let params = self.rtc.codec_config().params();
-        let pt = params
+        params
             .iter()
             .filter(usable)
             .find(|params| codec_of(params) == Some(wanted))
             .or_else(|| params.iter().find(|params| usable(params) && codec_of(params).is_some()))
-            .map(PayloadParams::pt);
-        let Some(pt) = pt else { return };
-        let payload: Arc<[u8]> = Arc::new([]);
-        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, now, payload));
+            .map(PayloadParams::pt)
     }
 
     /// Writes a packet into a slot. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
@@ -587,10 +651,11 @@ impl Peer {
         }
     }
 
-    /// Has the estimator find out whether the network carries `desired`, and fill up to `minimum` with padding where media sends less;
-    /// in bit/s.
-    pub fn aim_estimator(&mut self, minimum: u64, desired: u64) {
-        self.rtc.bwe().set_bitrate(Bitrate::bps(minimum), Bitrate::bps(desired));
+    /// Has the estimator find out whether the network carries this much, in bit/s.
+    pub fn aim_estimator(&mut self, desired: u64) {
+        if let Some(estimator) = self.estimator.as_mut() {
+            estimator.desire(desired);
+        }
     }
 
     /// Asks this publisher for a keyframe of one layer.
@@ -626,6 +691,11 @@ pub fn codec_of(params: &PayloadParams) -> Option<Codec> {
         Engine::Av1 => Some(Codec::Av1),
         _ => None,
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are wanted")]
+fn low_16(extended: u64) -> u16 {
+    extended as u16
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are wanted")]

@@ -96,6 +96,24 @@ impl Rewriter {
         (seq, self.last_time)
     }
 
+    /// Whether it is primed and nothing passes: a place for packets of filling.
+    pub fn is_idle(&self) -> bool {
+        self.is_primed() && self.epoch.is_none()
+    }
+
+    /// A packet without payload on an idle slot, as if captured then: its sequence number and timestamp.
+    pub fn fill(&mut self, captured: Instant) -> (u64, u32) {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if let Some((origin, origin_time)) = self.origin {
+            let line = origin_time.wrapping_add(self.ticks(captured.saturating_duration_since(origin)));
+            if line.wrapping_sub(self.last_time) < u32::MAX / 2 {
+                self.last_time = line;
+            }
+        }
+        (seq, self.last_time)
+    }
+
     /// Whether [`Rewriter::prime`] was called.
     pub fn is_primed(&self) -> bool {
         self.origin.is_some()

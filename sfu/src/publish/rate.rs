@@ -8,7 +8,7 @@ const BUCKET: Duration = Duration::from_millis(250);
 /// its rate.
 const BUCKETS: usize = 8;
 /// Before this much has been seen, a figure is a guess: a stream begins with a keyframe.
-const SETTLED: Duration = Duration::from_millis(750);
+const SETTLED: Duration = Duration::from_millis(1_400);
 
 /// A sliding window of bytes.
 #[derive(Debug, Default, Clone)]
@@ -101,7 +101,7 @@ mod tests {
         let now = feed(&mut meter, start, 3_000) + Duration::from_secs(10);
         meter.add(now, 1_200);
         assert_eq!(meter.bits_per_second(now), None);
-        let now = feed(&mut meter, now, 1_000);
+        let now = feed(&mut meter, now, 1_500);
         let rate = meter.bits_per_second(now).expect("settled");
         assert!((900_000..1_030_000).contains(&rate), "{rate}");
         meter.stop();

@@ -16,6 +16,8 @@ const SOUND_BITS_PER_SECOND: u64 = 45_000;
 /// A layer that nobody needs goes on for this long: who turns a page of tiles often turns back, and an encoder that drops a layer makes
 /// keyframes of the others.
 const SLEEP_AFTER: Duration = Duration::from_secs(5);
+/// How old filling pretends to be, so that a picture that takes its slot next, captured a moment ago, is not before it.
+const FILL_AGE: Duration = Duration::from_millis(250);
 /// More than the wanted rate is asked of the estimator, in percent: an estimate that just carries it leaves nothing to grow with.
 const DESIRED_PERCENT: u64 = 125;
 
@@ -28,7 +30,7 @@ pub struct Downstream {
     /// What its pictures take, and whether more was wanted, by the last decision.
     last: Option<(u64, Bound)>,
     /// What the estimator was told to aim at.
-    aimed: (u64, u64),
+    aimed: u64,
     told: Vec<PictureState>,
     told_traffic: Traffic,
 }
@@ -65,7 +67,9 @@ impl Room {
         let limit = member.downstream.limit;
         let allocation = member.downstream.link.allocate(now, &demands, sound, limit);
         member.downstream.last = Some((allocation.bits_per_second, allocation.bound));
-        member.aim_estimator(sound, &demands, &allocation);
+        if member.aim_estimator(sound, &allocation) {
+            self.touch(key);
+        }
         for (place, (demand, rung)) in places.iter().zip(demands.iter().zip(&allocation.rungs)) {
             let target = rung.map(|rung| demand.ladder[rung].target);
             if let Some(member) = self.member_mut(key)
@@ -281,23 +285,29 @@ impl Room {
 }
 
 impl Member {
-    /// Has the estimator look for what the pictures could use, and keep the line warm for a paused one.
-    fn aim_estimator(&mut self, sound: u64, demands: &[Demand], allocation: &Allocation) {
+    /// Tops a probe up with packets on a slot that carries nothing.
+    pub fn fill(&mut self, now: Instant) {
+        let idle = self.slots.iter_mut().find(|slot| slot.kind == Kind::Video && slot.rewriter.is_idle());
+        let Some(slot) = idle else { return };
+        let mut due = self.peer.poll_fill(now);
+        let captured = now.checked_sub(FILL_AGE).unwrap_or(now);
+        while due > 0 {
+            let (seq, rtp_time) = slot.rewriter.fill(captured);
+            due = due.saturating_sub(self.peer.fill(captured, slot.mid, seq, rtp_time));
+        }
+    }
+
+    /// Has the estimator look for what the pictures could use; tells whether that is something else than before.
+    fn aim_estimator(&mut self, sound: u64, allocation: &Allocation) -> bool {
         let wanted = allocation.wanted_bits_per_second.min(self.downstream.limit.unwrap_or(u64::MAX));
         let desired = (sound + wanted) / 100 * DESIRED_PERCENT;
-        let is_paused =
-            |(demand, rung): (&Demand, &Option<usize>)| rung.is_none() && !demand.ladder.is_empty();
-        let paused = demands.iter().zip(&allocation.rungs).any(is_paused);
-        let minimum = if paused && allocation.bound == Bound::Network {
-            sound + allocation.next_bits_per_second
-        } else {
-            0
-        };
         let near = |new: u64, old: u64| new.abs_diff(old) <= old / 20;
-        if !near(desired, self.downstream.aimed.0) || !near(minimum, self.downstream.aimed.1) {
-            self.downstream.aimed = (desired, minimum);
-            self.peer.aim_estimator(minimum, desired);
+        let is_new = !near(desired, self.downstream.aimed);
+        if is_new {
+            self.downstream.aimed = desired;
+            self.peer.aim_estimator(desired);
         }
+        is_new
     }
 }
 

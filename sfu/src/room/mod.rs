@@ -432,6 +432,7 @@ impl Room {
     fn flush_member(&mut self, now: Instant, key: usize, out: &mut Outbox) {
         if let Some(member) = self.member_mut(key) {
             member.dirty = false;
+            member.fill(now);
             member.peer.handle_timeout(now);
             self.drain(now, key, out);
         }
@@ -471,6 +472,12 @@ impl Room {
                     }
                 }
                 PeerOutput::Estimate(bits_per_second) => {
+                    eprintln!(
+                        "EST {:?} {} {}",
+                        now.duration_since(member.added),
+                        member.id.0,
+                        bits_per_second
+                    );
                     member.downstream.link.estimated(bits_per_second);
                     if member.downstream.is_tight(bits_per_second) {
                         self.allocate(now, key, out);

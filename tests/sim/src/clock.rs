@@ -1,5 +1,6 @@
 //! The one line of time of a world.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Virtual time: starts at a base instant, moves only when the world moves it.
@@ -18,9 +19,12 @@ impl Default for Clock {
 impl Clock {
     /// A clock at zero.
     ///
-    /// The base is the only look at the real clock: std has no other way to make an `Instant`. Nothing depends on its value.
+    /// The base is the only look at the real clock: std has no other way to make an `Instant`. It is one for all worlds of a process:
+    /// reports round times to parts of a millisecond counted from an epoch of the engine's, and what they round to decides, now and
+    /// then, what an estimator concludes.
     pub fn new() -> Self {
-        let base = Instant::now();
+        static BASE: OnceLock<Instant> = OnceLock::new();
+        let base = *BASE.get_or_init(Instant::now);
         Clock { base, now: base }
     }
 

@@ -250,7 +250,8 @@ fn every_slot_is_primed_before_its_first_packet() {
     world.run(2000 * MS);
     for who in people {
         for (index, slot) in world.person(who).client().slots().iter().enumerate() {
-            assert_eq!(slot.decoder.counters().padding, 1, "{who:?}, slot {index}");
+            // Probes of the network come as more of them.
+            assert!(slot.decoder.counters().padding >= 1, "{who:?}, slot {index}");
         }
     }
     world.assert_smooth();
