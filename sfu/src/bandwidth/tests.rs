@@ -25,10 +25,17 @@ fn screen(rates: &[u64]) -> Demand {
 
 const CAMERA: [u64; 3] = [150, 500, 1_700];
 
+/// A network that was measured, in bit/s.
+fn measured(estimate: u64) -> Downlink {
+    let mut downlink = Downlink::default();
+    downlink.estimated(estimate + 1);
+    downlink.estimated(estimate);
+    downlink
+}
+
 /// What everybody gets with this estimate, in kbit/s.
 fn given(estimate: u64, demands: &[Demand]) -> Vec<Option<usize>> {
-    let mut downlink = Downlink::default();
-    downlink.estimated(estimate * 1_000);
+    let mut downlink = measured(estimate * 1_000);
     downlink.allocate(Instant::now(), demands, 0, None).rungs
 }
 
@@ -94,10 +101,24 @@ fn a_limit_holds_whatever_the_network_carries_and_says_so() {
 }
 
 #[test]
+fn before_anything_is_measured_everybody_has_a_first_picture() {
+    let mut demands = vec![face(Importance::Other, &CAMERA); 9];
+    let mut downlink = Downlink::default();
+    downlink.estimated(1_000_000);
+    let now = Instant::now();
+    let allocation = downlink.allocate(now, &demands, 0, None);
+    assert_eq!(allocation.rungs, [Some(0); 9], "1.35 Mbit/s, a guess of 1");
+    hold(&mut demands, &allocation);
+    downlink.estimated(900_000);
+    downlink.allocate(now, &demands, 0, None);
+    let allocation = downlink.allocate(now + OVER_GRACE, &demands, 0, None);
+    assert_eq!(allocation.rungs.iter().flatten().count(), 6, "it is measured now");
+}
+
+#[test]
 fn sound_is_taken_off_first() {
     let demands = [face(Importance::Other, &CAMERA)];
-    let mut downlink = Downlink::default();
-    downlink.estimated(240_000);
+    let mut downlink = measured(240_000);
     let now = Instant::now();
     assert_eq!(downlink.allocate(now, &demands, 20_000, None).rungs, [Some(0)]);
     assert_eq!(downlink.allocate(now, &demands, 120_000, None).rungs, [None]);
@@ -107,8 +128,7 @@ fn sound_is_taken_off_first() {
 fn a_dip_is_waited_out_a_collapse_is_not() {
     let mut now = Instant::now();
     let mut demands = [face(Importance::Teacher, &CAMERA)];
-    let mut downlink = Downlink::default();
-    downlink.estimated(2_500_000);
+    let mut downlink = measured(2_500_000);
     let allocation = downlink.allocate(now, &demands, 0, None);
     assert_eq!(allocation.rungs, [Some(2)]);
     hold(&mut demands, &allocation);
@@ -153,8 +173,7 @@ fn growth_waits_after_a_fall_and_longer_each_time_that_it_does_not_last() {
 fn what_was_just_asked_for_does_not_wait() {
     let now = Instant::now();
     let mut demands = vec![face(Importance::Other, &CAMERA)];
-    let mut downlink = Downlink::default();
-    downlink.estimated(2_500_000);
+    let mut downlink = measured(2_500_000);
     let allocation = downlink.allocate(now, &demands, 0, None);
     hold(&mut demands, &allocation);
     downlink.estimated(900_000);
@@ -195,8 +214,7 @@ proptest! {
         sound in 0u64..200_000,
         limit in any::<Option<u32>>(),
     ) {
-        let mut downlink = Downlink::default();
-        downlink.estimated(estimate);
+        let mut downlink = measured(estimate);
         let start = Instant::now();
         let limit = limit.map(u64::from);
         downlink.allocate(start, &demands, sound, limit);

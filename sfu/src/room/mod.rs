@@ -432,7 +432,13 @@ impl Room {
     fn flush_member(&mut self, now: Instant, key: usize, out: &mut Outbox) {
         if let Some(member) = self.member_mut(key) {
             member.dirty = false;
-            member.fill(now);
+            member.peer.handle_timeout(now);
+            self.drain(now, key, out);
+        }
+        // Filling after media: the engine sends the streams of one turn in any order.
+        if let Some(member) = self.member_mut(key)
+            && member.fill(now)
+        {
             member.peer.handle_timeout(now);
             self.drain(now, key, out);
         }
@@ -522,13 +528,18 @@ impl Room {
         }
         member.last_heard = now;
         let peer = member.id;
-        for slot in &mut member.slots {
+        for index in 0..member.slots.len() {
+            let Some(member) = self.member_mut(key) else { return };
+            let slot = &mut member.slots[index];
             if slot.rewriter.is_primed() {
                 slot.restart();
-            } else {
-                let (seq, time) = slot.rewriter.prime(now);
-                member.peer.prime(now, slot.mid, slot.kind, seq, time);
+                continue;
             }
+            let (seq, time) = slot.rewriter.prime(now);
+            member.peer.prime(now, slot.mid, slot.kind, seq, time);
+            // One by one, as the engine sends the streams of one turn in any order, and runs should follow from their seeds.
+            member.peer.handle_timeout(now);
+            self.drain(now, key, out);
         }
         out.outputs.push_back(Output::Event(Event::Connected { room, peer }));
         self.touch(key);

@@ -466,12 +466,16 @@ impl World {
         let mut steps = 0;
         loop {
             let mut idle = true;
-            // All that arrives at one instant is one batch, as one system call brings it.
             let mut for_node = false;
             while self.queue.peek().is_some_and(|Reverse(delivery)| delivery.at <= now) {
                 let Some(Reverse(delivery)) = self.queue.pop() else { break };
-                for_node |= delivery.to == Recipient::Node;
+                // One by one: of what it is given in one turn, the engine sends the streams in any order, and which packet is lost would
+                // not follow from the seed. Batches are tested with the worker.
+                let to_node = delivery.to == Recipient::Node;
                 self.deliver(delivery);
+                if to_node {
+                    self.drive_node();
+                }
                 idle = false;
             }
             if self.node_timeout <= now {
