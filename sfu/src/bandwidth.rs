@@ -81,6 +81,8 @@ pub struct Allocation {
     pub next_bits_per_second: u64,
     /// What was short.
     pub bound: Bound,
+    /// What is held takes so much more than the network carries that nothing of it should go on until what was chosen is there.
+    pub is_flooded: bool,
 }
 
 /// A receiver's network, and what it has shown to carry.
@@ -156,6 +158,9 @@ impl Downlink {
                 Some(next) if limit.is_some_and(|limit| spent + next > limit) => Bound::Limit,
                 Some(_) => Bound::Network,
             },
+            is_flooded: network.is_some_and(|network| {
+                self.is_proved && held.saturating_mul(100) > network.saturating_mul(OVER_AT_ONCE_PERCENT)
+            }),
             rungs: chosen,
         }
     }

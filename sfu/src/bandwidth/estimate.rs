@@ -57,7 +57,7 @@ const PROBE_LONGEST: Duration = Duration::from_secs(30);
 /// Wait after a cut.
 const PROBE_AFTER_CUT: Duration = Duration::from_millis(1_500);
 /// Received share of the sent rate at which a probe has got through, in percent.
-const THROUGH_PERCENT: u64 = 88;
+const THROUGH_PERCENT: u64 = 94;
 /// Nothing below this: sound, and enough to learn more.
 const LEAST: u64 = 60_000;
 /// Silence of the feedback that is an outage; what was lost in it says nothing about rates.

@@ -170,6 +170,8 @@ pub struct Layer {
     pub size: Option<(u16, u16)>,
     /// What it takes.
     pub rate: RateMeter,
+    /// RTP timestamp of its last keyframe.
+    keyframe_time: Option<u32>,
     /// What it took when it was last measured, in bit/s.
     pub last_rate: Option<u64>,
     /// The publisher was told that nobody needs it.
@@ -200,6 +202,16 @@ impl Layer {
         }
         self.newest_seq = Some(seq);
         SeqStep::Gap(seq.wrapping_sub(newest).saturating_sub(1))
+    }
+
+    /// Counts a packet into what the layer takes. A keyframe counts as a frame like others: it is rare, and when somebody who joins has
+    /// caused one, it must not look as if the layer had become dear.
+    pub fn note_rate(&mut self, now: Instant, rtp_time: u32, keyframe: bool, bytes: usize) {
+        if keyframe {
+            self.keyframe_time = Some(rtp_time);
+        }
+        let is_key = self.keyframe_time == Some(rtp_time);
+        self.rate.add(now, if is_key { 0 } else { bytes });
     }
 
     /// Its packets have stopped.

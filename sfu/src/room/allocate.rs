@@ -79,6 +79,9 @@ impl Room {
             }
             if target != place.held {
                 self.aim(now, key, place.slot, place.track, target, out);
+                if allocation.is_flooded && target < place.held {
+                    self.stop_at_once(key, place);
+                }
             }
         }
         self.tell_pictures(key, &places, &demands, &allocation, out);
@@ -148,6 +151,18 @@ impl Room {
         }
         if let Some(layer) = waits_for {
             self.want_keyframe(now, track, layer);
+        }
+    }
+
+    /// Stops what a slot forwards until the keyframe that it waits for: a flooded network would hold that back.
+    fn stop_at_once(&mut self, key: usize, place: &Place) {
+        let Some(member) = self.member_mut(key) else { return };
+        let slot = &mut member.slots[place.slot];
+        let is_current = slot.carries.is_some_and(|carried| carried.track == place.track);
+        let Some(carried) = slot.carried_mut(place.track) else { return };
+        if is_current && carried.selector.waits_for().is_some() {
+            carried.selector.reset();
+            slot.rewriter.stop();
         }
     }
 

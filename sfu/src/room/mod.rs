@@ -31,8 +31,8 @@ use member::Member;
 /// Pictures of a view that are looked at; a client shows fewer.
 const MAX_VIEW: usize = 64;
 
-/// Bytes that a packet has besides its payload: RTP header and extensions, SRTP's tag.
-const PACKET_OVERHEAD: usize = 44;
+/// Bytes that a packet has besides its payload: IP, UDP and RTP headers, extensions, SRTP's tag.
+const PACKET_OVERHEAD: usize = 76;
 
 /// Where a room puts what it gives out.
 #[derive(Debug, Default)]
@@ -478,12 +478,6 @@ impl Room {
                     }
                 }
                 PeerOutput::Estimate(bits_per_second) => {
-                    eprintln!(
-                        "EST {:?} {} {}",
-                        now.duration_since(member.added),
-                        member.id.0,
-                        bits_per_second
-                    );
                     member.downstream.link.estimated(bits_per_second);
                     if member.downstream.is_tight(bits_per_second) {
                         self.allocate(now, key, out);
@@ -585,13 +579,14 @@ impl Room {
             SeqStep::Late => out.counters.rtp_lost_in = out.counters.rtp_lost_in.saturating_sub(1),
         }
         layer.last_packet = Some(now);
-        layer.rate.add(now, incoming.payload.len() + PACKET_OVERHEAD);
         let woke = open && !std::mem::replace(&mut layer.live, open);
         if !open {
             out.counters.rtp_denied += 1;
             return;
         }
         let keyframe = starts_keyframe(incoming.codec, &incoming.payload);
+        let is_key = keyframe && source.kind() == Kind::Video;
+        layer.note_rate(now, incoming.rtp_time, is_key, incoming.payload.len() + PACKET_OVERHEAD);
         let mut overtook = Vec::new();
         if source.kind() == Kind::Video {
             if keyframe && step == SeqStep::Late {

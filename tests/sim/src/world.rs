@@ -37,6 +37,9 @@ const STEPS_AT_ONE_INSTANT: u32 = 200_000;
 /// How long after a slot has changed what it carries packets from before may still be decoded: repairs take time.
 const GRACE: Duration = Duration::from_millis(1200);
 
+/// Bytes of a datagram beyond its contents: IPv4 and UDP headers. A bottleneck counts them.
+const LOWER_LAYERS: usize = 28;
+
 /// A person's position in [`World::person`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Who(pub usize);
@@ -131,6 +134,7 @@ pub struct World {
     seed: u64,
     step: String,
     spare_handshakes: bool,
+    obeys_encodings: bool,
     clock: Clock,
     rng: Rng,
     node: Node,
@@ -178,6 +182,7 @@ impl World {
             seed,
             step: "start".into(),
             spare_handshakes: true,
+            obeys_encodings: true,
             node_timeout: clock.now(),
             clock,
             rng: Rng::new(seed),
@@ -212,6 +217,12 @@ impl World {
     /// by chance of its own.
     pub fn lossy_handshakes(&mut self) -> &mut Self {
         self.spare_handshakes = false;
+        self
+    }
+
+    /// From here on nobody stops layers that the node says nobody needs, as clients that do not know of it.
+    pub fn ignore_encodings(&mut self) -> &mut Self {
+        self.obeys_encodings = false;
         self
     }
 
@@ -616,10 +627,10 @@ impl World {
 fn pass(link: &mut Link, now: Instant, datagram: &[u8], spare_handshakes: bool) -> [Option<Instant>; 2] {
     match datagram {
         // RFC 7983, section 7.
-        [20..=63, ..] if spare_handshakes => link.handle_spared(now, datagram.len()),
+        [20..=63, ..] if spare_handshakes => link.handle_spared(now, datagram.len() + LOWER_LAYERS),
         // RFC 5761, section 4.
-        [128..=191, 192..=223, ..] => link.handle_shared(now, datagram.len()),
-        _ => link.handle(now, datagram.len()),
+        [128..=191, 192..=223, ..] => link.handle_shared(now, datagram.len() + LOWER_LAYERS),
+        _ => link.handle(now, datagram.len() + LOWER_LAYERS),
     }
 }
 

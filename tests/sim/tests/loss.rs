@@ -220,7 +220,7 @@ fn joining_works_on_bad_networks() {
 fn a_narrow_link_loses_packets_and_breaks_no_rule() {
     for seed in sim::seeds(3) {
         let narrow = LinkConfig {
-            rate: Some(RateLimit { bits_per_second: 300_000, queue_bytes: 30_000 }),
+            rate: Some(RateLimit { bits_per_second: 50_000, queue_bytes: 5_000 }),
             ..LinkConfig::delayed(20 * MS)
         };
         let (mut world, viewer, _) = pair(seed, Codec::Vp8, LinkConfig::delayed(20 * MS));

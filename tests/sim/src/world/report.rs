@@ -206,9 +206,18 @@ impl World {
             Event::Speakers { active, levels, .. } => {
                 self.note(&[2, active.map_or(0, |peer| peer.0), levels.len() as u64]);
             }
+            Event::Encodings { peer, source, active, .. } => {
+                let Some(who) = index(self, peer) else { return };
+                if self.obeys_encodings {
+                    for (layer, active) in active.iter().enumerate() {
+                        let layer = u8::try_from(layer).unwrap_or(u8::MAX);
+                        self.people[who].client.set_layer_active(now, *source, layer, *active);
+                    }
+                    self.drive_person(who);
+                }
+            }
             Event::Refused { .. }
             | Event::Quality { .. }
-            | Event::Encodings { .. }
             | Event::Pictures { .. }
             | Event::Traffic { .. } => {}
         }

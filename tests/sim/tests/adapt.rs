@@ -1,0 +1,368 @@
+//! Media follows the network, the size shown, and who looks.
+
+use std::time::{Duration, Instant};
+
+use sfu::codec::Codec;
+use sfu::io::{Command, Event, PictureState, Reason, SenderLimit, Shown};
+use sfu::media::Source;
+use sim::link::{LinkConfig, Loss, RateLimit};
+use sim::world::{Join, Who, World, seminar, student, teacher};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A bottleneck with a queue of 200 ms.
+fn narrow(bits_per_second: u64) -> LinkConfig {
+    let queue_bytes = usize::try_from(bits_per_second / 8 / 5).expect("small");
+    LinkConfig { rate: Some(RateLimit { bits_per_second, queue_bytes }), ..LinkConfig::delayed(20 * MS) }
+}
+
+fn up() -> LinkConfig {
+    LinkConfig::delayed(20 * MS)
+}
+
+/// A teacher with camera and microphone, and somebody who looks at it in full size.
+fn lesson(seed: u64, codec: Codec) -> (World, Who, Who) {
+    let mut world = World::new(seed);
+    let room = world.open_room();
+    let lecturer = world.join(room, &Join::with(teacher()));
+    let viewer = world.join(room, &Join { viewer: true, ..Join::with(student()) });
+    world.publish(lecturer, Source::Camera, codec);
+    world.publish(lecturer, Source::Microphone, Codec::Opus);
+    world.view(viewer, &[(lecturer, Source::Camera, 1280, 720)]);
+    (world, lecturer, viewer)
+}
+
+/// When the viewer saw another simulcast layer of a picture than before, and which, since then.
+fn switches(world: &World, viewer: Who, of: Who, source: Source, since: Instant) -> Vec<(Duration, u8)> {
+    let publisher = u32::try_from(world.peer(of).0).expect("small");
+    let frames = world.person(viewer).sightings().iter().filter(|sighting| {
+        sighting.decoded && (sighting.stamp.publisher, sighting.stamp.source) == (publisher, source)
+    });
+    let mut last = None;
+    let mut switches = Vec::new();
+    for frame in frames {
+        if last.replace(frame.stamp.layer) != Some(frame.stamp.layer) && frame.at >= since {
+            switches.push((frame.at - since, frame.stamp.layer));
+        }
+    }
+    switches
+}
+
+/// The longest time without a packet of somebody's sound, since then.
+fn silence(world: &World, viewer: Who, of: Who, since: Instant) -> Duration {
+    let publisher = u32::try_from(world.peer(of).0).expect("small");
+    let mut last = since;
+    let mut longest = Duration::ZERO;
+    for sighting in world.person(viewer).sightings() {
+        let sound = (sighting.stamp.publisher, sighting.stamp.source) == (publisher, Source::Microphone);
+        if sound && sighting.at >= since {
+            longest = longest.max(sighting.at - last);
+            last = sighting.at;
+        }
+    }
+    longest.max(world.now() - last)
+}
+
+/// What a viewer was told last of a picture.
+fn told(world: &World, viewer: Who, of: Who, source: Source) -> Option<PictureState> {
+    let (viewer, of) = (world.peer(viewer), world.peer(of));
+    world.events().iter().rev().find_map(|(_, event)| match event {
+        Event::Pictures { peer, pictures, .. } if *peer == viewer => {
+            pictures.iter().find(|state| (state.publisher, state.source) == (of, source)).copied()
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn follows_a_network_down_and_up_again() {
+    for seed in sim::seeds(6) {
+        let codec = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1][seed as usize % 4];
+        let (mut world, lecturer, viewer) = lesson(seed, codec);
+        world.set_links(viewer, up(), narrow(2_000_000));
+        world.step("2 Mbit/s").run(10_000 * MS);
+        assert_eq!(world.layer(viewer, lecturer, Source::Camera), Some(2), "seed {seed}, {codec:?}");
+        assert_eq!(
+            told(&world, viewer, lecturer, Source::Camera).map(|state| state.shown),
+            Some(Shown::Full)
+        );
+        world.step("300 kbit/s").set_links(viewer, up(), narrow(300_000));
+        let start = world.now();
+        world.run(20_000 * MS);
+        let down = switches(&world, viewer, lecturer, Source::Camera, start);
+        assert!(
+            down.first().is_some_and(|(at, layer)| *at < 2000 * MS && *layer == 0),
+            "seed {seed}: {down:?}"
+        );
+        assert!(down.len() <= 3, "seed {seed}: {down:?}");
+        let gap = silence(&world, viewer, lecturer, start);
+        assert!(gap <= 250 * MS, "seed {seed}: {gap:?} without sound");
+        let state = told(&world, viewer, lecturer, Source::Camera).expect("told");
+        assert_eq!((state.shown, state.reason), (Shown::Reduced, Some(Reason::Bandwidth)));
+        world.step("2 Mbit/s again").set_links(viewer, up(), narrow(2_000_000));
+        let start = world.now();
+        let back =
+            world.run_until(15_000 * MS, |world| world.layer(viewer, lecturer, Source::Camera) == Some(2));
+        assert!(back.is_some_and(|back| back <= 10_000 * MS), "seed {seed}, {codec:?}: {back:?}");
+        world.run(10_000 * MS);
+        let up = switches(&world, viewer, lecturer, Source::Camera, start);
+        assert!(up.len() <= 3, "seed {seed}: {up:?}");
+        assert_eq!(
+            told(&world, viewer, lecturer, Source::Camera).map(|state| state.shown),
+            Some(Shown::Full)
+        );
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_steady_limit_ends_in_a_steady_picture() {
+    for (seed, kilobits) in
+        sim::seeds(1).flat_map(|seed| [250, 450, 700, 1_000, 1_300].map(|rate| (seed, rate)))
+    {
+        let (mut world, lecturer, viewer) = lesson(seed, Codec::Vp8);
+        world.set_links(viewer, up(), narrow(kilobits * 1_000));
+        world.step(format!("{kilobits} kbit/s")).run(20_000 * MS);
+        let start = world.now();
+        world.run(180_000 * MS);
+        let seen = switches(&world, viewer, lecturer, Source::Camera, start);
+        assert!(seen.len() <= 3, "{kilobits} kbit/s, seed {seed}: {seen:?} in three minutes");
+        let gap = silence(&world, viewer, lecturer, start);
+        assert!(gap <= 300 * MS, "{kilobits} kbit/s, seed {seed}: {gap:?} without sound");
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn one_slow_receiver_changes_nothing_for_the_others() {
+    let run = |slow: bool| {
+        let mut world = World::new(3);
+        let room = world.open_room();
+        let lecturer = world.join(room, &Join::with(teacher()));
+        let class: Vec<Who> =
+            (0..30).map(|_| world.join(room, &Join { viewer: true, ..Join::with(student()) })).collect();
+        world.publish(lecturer, Source::Camera, Codec::Vp8);
+        world.publish(lecturer, Source::Microphone, Codec::Opus);
+        for who in &class {
+            world.view(*who, &[(lecturer, Source::Camera, 1280, 720)]);
+        }
+        if slow {
+            world.set_links(class[0], up(), narrow(200_000));
+        }
+        world.run(5_000 * MS);
+        let start = world.now();
+        world.run(20_000 * MS);
+        world.assert_clean();
+        let others: Vec<(u64, Duration)> = class[1..]
+            .iter()
+            .map(|who| {
+                let client = world.person(*who).client();
+                let frames = world.seen(*who, lecturer, Source::Camera).map_or(0, |seen| seen.frames);
+                let frozen = client.slots().iter().flat_map(|slot| slot.decoder.freezes());
+                (frames, frozen.filter(|freeze| freeze.from >= start).map(|freeze| freeze.length).sum())
+            })
+            .collect();
+        let slow_layer = world.layer(class[0], lecturer, Source::Camera);
+        (others, slow_layer, world.layer(class[29], lecturer, Source::Camera))
+    };
+    let (without, _, _) = run(false);
+    let (with, slow, fast) = run(true);
+    assert!(slow.is_none_or(|layer| layer == 0) && fast == Some(2), "{slow:?}, {fast:?}");
+    for ((frames, frozen), (frames_without, _)) in with.iter().zip(&without) {
+        assert_eq!(*frozen, Duration::ZERO);
+        assert!(
+            frames.abs_diff(*frames_without) <= 5,
+            "{frames} frames, {frames_without} without the slow one"
+        );
+    }
+}
+
+#[test]
+fn the_board_stays_when_faces_go() {
+    let mut world = World::new(4);
+    let room = world.open_room();
+    let lecturer = world.join(room, &Join::with(teacher()));
+    let others: Vec<Who> = (0..4).map(|_| world.join(room, &Join::with(seminar()))).collect();
+    let viewer = world.join(room, &Join { viewer: true, ..Join::with(seminar()) });
+    for who in others.iter().chain([&lecturer]) {
+        world.publish(*who, Source::Camera, Codec::Vp8);
+    }
+    world.publish(lecturer, Source::Screen, Codec::Vp8);
+    let mut view: Vec<_> = others.iter().map(|who| (*who, Source::Camera, 320, 180)).collect();
+    view.push((lecturer, Source::Camera, 320, 180));
+    view.push((lecturer, Source::Screen, 1920, 1080));
+    world.view(viewer, &view);
+    // The screen takes 200 kbit/s, each face 125.
+    world.set_links(viewer, up(), narrow(480_000));
+    world.run(12_000 * MS);
+    let shown = |world: &World, who: Who, source| told(world, viewer, who, source).map(|state| state.shown);
+    assert_eq!(shown(&world, lecturer, Source::Screen), Some(Shown::Full));
+    assert_eq!(shown(&world, lecturer, Source::Camera), Some(Shown::Full));
+    let paused =
+        others.iter().filter(|who| shown(&world, **who, Source::Camera) == Some(Shown::Paused)).count();
+    assert!(paused >= 2, "{paused} of four others are paused");
+    let state = told(&world, viewer, others[3], Source::Camera).expect("told");
+    assert_eq!((state.shown, state.reason), (Shown::Paused, Some(Reason::Bandwidth)), "the last in line");
+    world.step("room again").set_links(viewer, up(), narrow(5_000_000));
+    world.run(10_000 * MS);
+    for who in others {
+        assert_eq!(shown(&world, who, Source::Camera), Some(Shown::Full));
+        assert!(world.sees(viewer, who, Source::Camera));
+    }
+    world.assert_clean();
+}
+
+#[test]
+fn limits_are_kept_and_said() {
+    let (mut world, lecturer, viewer) = lesson(5, Codec::Vp8);
+    let peer = world.peer(viewer);
+    world.run(3_000 * MS);
+    assert_eq!(world.layer(viewer, lecturer, Source::Camera), Some(2));
+    world.step("data saver").command(Command::SetReceiveLimit { peer, video_bits_per_second: Some(250_000) });
+    world.run(2_000 * MS);
+    assert_eq!(world.layer(viewer, lecturer, Source::Camera), Some(0));
+    let state = told(&world, viewer, lecturer, Source::Camera).expect("told");
+    assert_eq!((state.shown, state.reason), (Shown::Reduced, Some(Reason::Policy)));
+    world.step("sound only").command(Command::SetReceiveLimit { peer, video_bits_per_second: Some(0) });
+    world.run(500 * MS);
+    let before = world.person(viewer).down().counters().bytes;
+    world.forget();
+    world.run(5_000 * MS);
+    assert!(
+        !world.sees(viewer, lecturer, Source::Camera) && world.sees(viewer, lecturer, Source::Microphone)
+    );
+    let bytes = world.person(viewer).down().counters().bytes - before;
+    assert!(bytes < 5 * 100_000 / 8, "{bytes} bytes in 5 s are more than sound");
+    let state = told(&world, viewer, lecturer, Source::Camera).expect("told");
+    assert_eq!((state.shown, state.reason), (Shown::Paused, Some(Reason::Policy)));
+    world.step("no limit").command(Command::SetReceiveLimit { peer, video_bits_per_second: None });
+    let back = world.run_until(3_000 * MS, |world| world.layer(viewer, lecturer, Source::Camera) == Some(2));
+    assert!(back.is_some());
+    world.assert_clean();
+}
+
+#[test]
+fn layers_that_nobody_needs_sleep_and_wake() {
+    for seed in sim::seeds(4) {
+        let codec = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1][seed as usize % 4];
+        let (mut world, lecturer, viewer) = lesson(seed, codec);
+        let sent = |world: &World| world.person(lecturer).up().counters().bytes;
+        let rate = |world: &mut World| {
+            let before = sent(world);
+            world.run(4_000 * MS);
+            (sent(world) - before) * 8 / 4
+        };
+        world.step("full size").run(10_000 * MS);
+        let full = rate(&mut world);
+        world.step("a thumbnail").view(viewer, &[(lecturer, Source::Camera, 160, 90)]);
+        world.run(9_000 * MS);
+        let small = rate(&mut world);
+        assert!(world.sees(viewer, lecturer, Source::Camera));
+        assert!(small < full / 4, "seed {seed}: {small} of {full} bit/s");
+        world.step("nobody looks").view(viewer, &[]);
+        world.run(9_000 * MS);
+        let none = rate(&mut world);
+        assert!(none < 70_000, "seed {seed}: {none} bit/s are more than sound");
+        world.step("full size again").view(viewer, &[(lecturer, Source::Camera, 1280, 720)]);
+        world.forget();
+        let first = world.run_until(1_000 * MS, |world| world.sees(viewer, lecturer, Source::Camera));
+        assert!(first.is_some(), "seed {seed}: a first picture within a second");
+        let back =
+            world.run_until(3_000 * MS, |world| world.layer(viewer, lecturer, Source::Camera) == Some(2));
+        assert!(back.is_some(), "seed {seed}, {codec:?}");
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_sender_that_suffers_is_told_of() {
+    let (mut world, lecturer, viewer) = lesson(6, Codec::Vp8);
+    let peer = world.peer(lecturer);
+    world.run(3_000 * MS);
+    world.ignore_encodings();
+    world.step("the largest layer stops");
+    world.with_client(lecturer, |client, now| client.set_layer_active(now, Source::Camera, 2, false));
+    world.run(6_000 * MS);
+    let reason = |world: &World| told(world, viewer, lecturer, Source::Camera).and_then(|state| state.reason);
+    assert_eq!(reason(&world), Some(Reason::LayerMissing));
+    for (limit, expected) in
+        [(SenderLimit::Cpu, Reason::SenderCpu), (SenderLimit::Bandwidth, Reason::SenderBandwidth)]
+    {
+        world.command(Command::SetSenderLimit { peer, source: Source::Camera, limit: Some(limit) });
+        world.run(200 * MS);
+        assert_eq!(reason(&world), Some(expected));
+    }
+    world.command(Command::SetSenderLimit { peer, source: Source::Camera, limit: None });
+    world.with_client(lecturer, |client, now| client.set_layer_active(now, Source::Camera, 2, true));
+    world.run(3_000 * MS);
+    assert_eq!(told(&world, viewer, lecturer, Source::Camera).map(|state| state.shown), Some(Shown::Full));
+    world.assert_clean();
+}
+
+#[test]
+fn pictures_beyond_the_slots_are_hidden() {
+    let mut world = World::new(7);
+    let room = world.open_room();
+    let people: Vec<Who> = (0..3).map(|_| world.join(room, &Join::default())).collect();
+    let viewer = world.join(room, &Join { viewer: true, video_slots: 2, ..Join::default() });
+    for who in &people {
+        world.publish(*who, Source::Camera, Codec::Vp8);
+    }
+    let view: Vec<_> = people.iter().map(|who| (*who, Source::Camera, 320, 180)).collect();
+    world.view(viewer, &view);
+    world.run(1_500 * MS);
+    let state = told(&world, viewer, people[2], Source::Camera).expect("told");
+    assert_eq!((state.shown, state.reason), (Shown::Paused, Some(Reason::Hidden)));
+    world.step("another order").view(viewer, &view[1..]);
+    world.run(1_500 * MS);
+    assert_eq!(told(&world, viewer, people[2], Source::Camera).map(|state| state.shown), Some(Shown::Full));
+    world.assert_clean();
+}
+
+/// HARDENING.md, "Networks to survive": the grid, with estimation and layers.
+#[test]
+fn the_grid_of_networks() {
+    let mut worse = Vec::new();
+    for (rate, most_frozen) in [(0.01, 0.005), (0.05, 0.02), (0.10, 0.05), (0.20, 0.12)] {
+        for delay in [0, 50, 150] {
+            let (mut frozen, mut total, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+            let mut paused = Duration::ZERO;
+            for seed in sim::seeds(3) {
+                let codec = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1][seed as usize % 4];
+                let (mut world, lecturer, viewer) = lesson(seed, codec);
+                let link = LinkConfig::delayed(delay * MS).with_loss(Loss::Uniform { rate });
+                world.set_links(viewer, LinkConfig::delayed(delay * MS), link);
+                world.step(format!("{rate}, {delay} ms")).run(5_000 * MS);
+                let start = world.now();
+                let mut last_frames = 0;
+                for _ in 0..60 {
+                    world.run(1_000 * MS);
+                    let frames = world.seen(viewer, lecturer, Source::Camera).map_or(0, |seen| seen.frames);
+                    // A pause by the server is no freeze by the numbers, but the person sees the same.
+                    if frames == last_frames {
+                        paused += 1_000 * MS;
+                    }
+                    last_frames = frames;
+                }
+                let client = world.person(viewer).client();
+                for freeze in client.slots().iter().flat_map(|slot| slot.decoder.freezes()) {
+                    if freeze.from >= start {
+                        frozen += freeze.length;
+                        longest = longest.max(freeze.length);
+                    }
+                }
+                total += 60_000 * MS;
+            }
+            let ratio = frozen.as_secs_f64() / total.as_secs_f64();
+            println!(
+                "loss {rate}, one-way {delay} ms: frozen {ratio:.4}, longest {longest:?}, seconds without a frame {paused:?}"
+            );
+            if ratio > most_frozen || longest > 3000 * MS {
+                worse.push(format!(
+                    "{rate} loss, {delay} ms: frozen {ratio:.4} of the time, longest {longest:?}"
+                ));
+            }
+        }
+    }
+    assert!(worse.is_empty(), "{worse:#?}");
+}
