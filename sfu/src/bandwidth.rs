@@ -10,6 +10,7 @@
 //! steady picture.
 
 pub mod estimate;
+pub mod pace;
 
 use std::time::{Duration, Instant};
 

@@ -20,6 +20,7 @@ use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite, Ssrc, VideoOrientation};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use crate::bandwidth::estimate::Estimator;
+use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
 use crate::forward::rewrite::Rewritten;
 use crate::io::OfferError;
@@ -46,6 +47,8 @@ const ROAMED_PRIORITY: u32 = 127 << 24;
 const FIRST_ESTIMATE_BITS_PER_SECOND: u64 = 1_000_000;
 /// Bytes that SRTP adds to an RTP packet (RFC 7714, section 13.1).
 const SRTP_TAG: usize = 16;
+/// Bytes that a packet has besides its payload: IP, UDP and RTP headers, extensions, SRTP's tag.
+pub const PACKET_OVERHEAD: usize = 76;
 /// How often a probe is topped up, and with packets of what size: the largest that have no payload.
 const FILL_STEP: Duration = Duration::from_millis(4);
 const FILL_SOURCES: usize = 15;
@@ -197,6 +200,8 @@ pub struct Peer {
     pending: VecDeque<PeerOutput>,
     /// What the network to the receiver carries; none for peers that receive no pictures or do not report.
     estimator: Option<Estimator>,
+    /// Pictures on their way to a slow network.
+    pacer: Pacer<(Mid, RtpWrite)>,
     /// Zero of the receiver's clock in reports; only differences count.
     clock_zero: Instant,
 }
@@ -249,6 +254,7 @@ impl Peer {
             roamed: None,
             pending: VecDeque::new(),
             estimator: estimates.then(|| Estimator::new(FIRST_ESTIMATE_BITS_PER_SECOND)),
+            pacer: Pacer::default(),
             clock_zero: now,
         };
         if estimates {
@@ -420,6 +426,9 @@ impl Peer {
 
     /// Lets time pass; also needed after [`Peer::write`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((mid, write)) = self.pacer.poll(now) {
+            self.send(mid, write);
+        }
         // As above: what went wrong shows in `is_alive`, which `poll` looks at.
         let _ = self.rtc.handle_input(Input::Timeout(now));
     }
@@ -469,7 +478,7 @@ impl Peer {
     fn next_timeout(&self, now: Instant, at: Instant) -> Instant {
         let Some(estimator) = &self.estimator else { return at };
         let due = if estimator.is_probing() { Some(now + FILL_STEP) } else { estimator.timeout() };
-        due.map_or(at, |due| due.min(at))
+        [due, self.pacer.timeout()].into_iter().flatten().fold(at, Instant::min)
     }
 
     fn translate(&mut self, now: Instant, event: Event) -> Option<PeerOutput> {
@@ -518,7 +527,11 @@ impl Peer {
                     (low_16(*number), arrival.map(|arrival| arrival.saturating_duration_since(zero)))
                 });
                 let changed = estimator.feedback(now, packets);
-                changed.then(|| PeerOutput::Estimate(estimator.estimate()))
+                let estimate = estimator.estimate();
+                if changed {
+                    self.pacer.estimated(estimate);
+                }
+                changed.then_some(PeerOutput::Estimate(estimate))
             }
             _ => None,
         }
@@ -641,7 +654,11 @@ impl Peer {
         if let Some(patch) = rewritten.vp8_patch {
             write = write.vp8_patch(patch);
         }
-        self.send(mid, write);
+        if incoming.codec == Codec::Opus {
+            self.send(mid, write);
+        } else {
+            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, (mid, write));
+        }
     }
 
     fn send(&mut self, mid: Mid, write: RtpWrite) {

@@ -20,7 +20,7 @@ use crate::io::{
 };
 use crate::limits::HANDSHAKE;
 use crate::media::{Kind, Source};
-use crate::peer::{Incoming, Peer, PeerOutput, PeerShared, Taken};
+use crate::peer::{Incoming, PACKET_OVERHEAD, Peer, PeerOutput, PeerShared, Taken};
 use crate::publish::keyframe::{picture_size, starts_keyframe};
 use crate::publish::speaker::{Speakers, TICK};
 use crate::publish::track::{SeqStep, Subscriber, Track};
@@ -30,9 +30,6 @@ use member::Member;
 
 /// Pictures of a view that are looked at; a client shows fewer.
 const MAX_VIEW: usize = 64;
-
-/// Bytes that a packet has besides its payload: IP, UDP and RTP headers, extensions, SRTP's tag.
-const PACKET_OVERHEAD: usize = 76;
 
 /// Where a room puts what it gives out.
 #[derive(Debug, Default)]

@@ -1,0 +1,173 @@
+//! Spreads what a slow network cannot take at once.
+//!
+//! A keyframe comes as fast as its publisher's network is; before a slower one it would fill the queue of somebody's router and be
+//! cut off there, with everybody's sound behind it. So pictures leave at most at [`RATE_PERCENT`] of what the network is estimated to carry, after a
+//! burst that a usual frame fits into. On a network that carries well more than it is sent, nothing ever waits.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Share of the estimate at which a burst leaves, in percent: above 100, so that what waits gets fewer.
+const RATE_PERCENT: u64 = 160;
+/// What may leave at once, as time at that rate, and at least.
+const BURST: Duration = Duration::from_millis(40);
+const BURST_BYTES: u64 = 6_000;
+/// No packet waits longer: late is worse than lost.
+const LONGEST: Duration = Duration::from_millis(700);
+/// Networks faster than this take any keyframe at once.
+const FAST_BITS_PER_SECOND: u64 = 6_000_000;
+
+/// See the [module](self). `T` is what leaves.
+#[derive(Debug)]
+pub struct Pacer<T> {
+    waiting: VecDeque<(usize, T)>,
+    bytes: u64,
+    /// Bytes a second; none for a network that is not known, or fast.
+    rate: Option<u64>,
+    /// Bytes that may leave now; negative after a burst.
+    credit: i64,
+    /// When the credit was reckoned.
+    reckoned: Option<Instant>,
+}
+
+impl<T> Default for Pacer<T> {
+    fn default() -> Self {
+        Pacer { waiting: VecDeque::new(), bytes: 0, rate: None, credit: 0, reckoned: None }
+    }
+}
+
+impl<T> Pacer<T> {
+    /// The network carries this much, in bit/s.
+    pub fn estimated(&mut self, bits_per_second: u64) {
+        let rate = bits_per_second / 8 * RATE_PERCENT / 100;
+        self.rate = (bits_per_second < FAST_BITS_PER_SECOND).then_some(rate.max(1));
+    }
+
+    /// Takes in what is to leave, of this size in bytes.
+    pub fn push(&mut self, bytes: usize, what: T) {
+        self.bytes += bytes as u64;
+        self.waiting.push_back((bytes, what));
+    }
+
+    /// What may leave now, in the order in which it came.
+    pub fn poll(&mut self, now: Instant) -> Option<T> {
+        let (size, _) = self.waiting.front()?;
+        let size = *size;
+        if let Some(rate) = self.rate() {
+            self.reckon(now, rate);
+            if self.credit <= 0 {
+                return None;
+            }
+            self.credit -= i64::try_from(size).unwrap_or(i64::MAX);
+        }
+        let (bytes, what) = self.waiting.pop_front()?;
+        self.bytes -= bytes as u64;
+        Some(what)
+    }
+
+    /// When something that waits may leave.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.waiting.front()?;
+        let (rate, reckoned) = (self.rate()?, self.reckoned?);
+        let missing = u64::try_from(1 - self.credit.min(0)).unwrap_or(1);
+        Some(reckoned + Duration::from_micros(missing * 1_000_000 / rate))
+    }
+
+    /// Bytes a second, faster when what waits would be too late otherwise.
+    fn rate(&self) -> Option<u64> {
+        self.rate.map(|rate| rate.max(self.bytes * 1_000 / LONGEST.as_millis() as u64))
+    }
+
+    fn reckon(&mut self, now: Instant, rate: u64) {
+        let most = (rate * BURST.as_millis() as u64 / 1_000).max(BURST_BYTES);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let earned = match self.reckoned.replace(now) {
+            None => most,
+            Some(before) => {
+                let micros = now.saturating_duration_since(before).as_micros().min(1_000_000);
+                i64::try_from(u128::from(rate) * micros / 1_000_000).unwrap_or(i64::MAX)
+            }
+        };
+        self.credit = self.credit.saturating_add(earned).min(most);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may start from any instant")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Runs until nothing waits; gives when each left.
+    fn drain(pacer: &mut Pacer<u32>, from: Instant) -> Vec<(Duration, u32)> {
+        let mut now = from;
+        let mut left = Vec::new();
+        while let Some(at) = {
+            while let Some(what) = pacer.poll(now) {
+                left.push((now - from, what));
+            }
+            pacer.timeout()
+        } {
+            assert!(at > now || pacer.poll(now).is_none(), "it would go round in circles");
+            now = at.max(now + Duration::from_micros(100));
+        }
+        left
+    }
+
+    #[test]
+    fn a_fast_or_unknown_network_takes_all_at_once() {
+        for estimate in [None, Some(20_000_000)] {
+            let mut pacer = Pacer::default();
+            if let Some(estimate) = estimate {
+                pacer.estimated(estimate);
+            }
+            for packet in 0..200 {
+                pacer.push(1_200, packet);
+            }
+            let left = drain(&mut pacer, Instant::now());
+            assert!(left.iter().all(|(at, _)| at.is_zero()) && left.len() == 200);
+        }
+    }
+
+    #[test]
+    fn a_keyframe_is_spread_and_a_usual_frame_is_not() {
+        let mut pacer = Pacer::default();
+        pacer.estimated(500_000);
+        let start = Instant::now();
+        // 24 kB at 100 kB/s, but for the burst: 180 ms.
+        for packet in 0..20 {
+            pacer.push(1_200, packet);
+        }
+        let left = drain(&mut pacer, start);
+        assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        let last = left.last().expect("all left").0;
+        assert!((120 * MS..260 * MS).contains(&last), "{last:?}");
+        let later = start + Duration::from_secs(1);
+        for packet in 0..4 {
+            pacer.push(1_200, packet);
+        }
+        assert!(drain(&mut pacer, later).iter().all(|(at, _)| at.is_zero()), "a usual frame goes at once");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_waits_too_long(
+            sizes in proptest::collection::vec(1usize..1_500, 1..300),
+            estimate in 1u64..8_000_000,
+        ) {
+            let mut pacer = Pacer::default();
+            pacer.estimated(estimate);
+            let count = u32::try_from(sizes.len()).expect("few");
+            for (packet, size) in (0..).zip(sizes) {
+                pacer.push(size, packet);
+            }
+            let left = drain(&mut pacer, Instant::now());
+            prop_assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+            let last = left.last().expect("all left").0;
+            // The rate falls with what waits, so that the end takes longer than the bound of the beginning.
+            prop_assert!(last <= LONGEST * 8, "{:?}", last);
+        }
+    }
+}
