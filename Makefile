@@ -87,7 +87,12 @@ bench: build $(STAMPS)/e2e-deps $(STAMPS)/browsers ## measure again what docs/be
 clean-stamps: ## forget what was set up
 	@rm -rf $(STAMPS)
 
-# Set-up, once each. A stamp is younger than what it was made from.
+# Set-up, once each. A stamp is younger than what it was made from, and counts for nothing when what it stands for is gone:
+# a server without its pages would build all the same.
+
+there = $(if $(wildcard $(1)),,again)
+.PHONY: again
+again: ;
 
 $(STAMPS)/tools: scripts/need | $(STAMPS)
 	@scripts/need cargo node npm cc
@@ -97,22 +102,22 @@ $(STAMPS)/browsers: scripts/need | $(STAMPS)
 	@scripts/need chromium firefox ip
 	@touch $@
 
-$(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need | $(STAMPS)
+$(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need $(call there,.venv/bin/pip) | $(STAMPS)
 	@scripts/need python3-venv
 	@python3 -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/e2e/python/requirements.txt
 	@touch $@
 
-$(STAMPS)/web-deps: web/package-lock.json $(STAMPS)/tools
+$(STAMPS)/web-deps: web/package-lock.json $(STAMPS)/tools $(call there,web/node_modules)
 	@cd web && npm ci --silent
 	@touch $@
 
-$(STAMPS)/web-build: $(STAMPS)/web-deps $(WEB_SOURCES)
+$(STAMPS)/web-build: $(STAMPS)/web-deps $(WEB_SOURCES) $(call there,web/dist/index.html)
 	@echo "== web pages"
 	@cd web && npm run --silent build
 	@touch $@
 
-$(STAMPS)/e2e-deps: tests/e2e/package-lock.json $(STAMPS)/tools
+$(STAMPS)/e2e-deps: tests/e2e/package-lock.json $(STAMPS)/tools $(call there,tests/e2e/node_modules)
 	@cd tests/e2e && npm ci --silent
 	@touch $@
 
