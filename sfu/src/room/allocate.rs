@@ -122,14 +122,14 @@ impl Room {
         member.view.iter().filter_map(demand).collect()
     }
 
-    /// What the sound in a member's slots takes, in bit/s.
+    /// What the sound in a member's slots takes, in bit/s, with its redundancy.
     fn sound_of(&self, now: Instant, member: &Member) -> u64 {
-        let carried = member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(Slot::occupant);
         let rate = |track: &Track| track.layers[0].rate.bits_per_second(now).unwrap_or(0);
-        carried
-            .filter_map(|carried| self.track(carried.track))
-            .map(|track| rate(track).max(SOUND_BITS_PER_SECOND))
-            .sum()
+        let takes = |slot: &Slot| {
+            let track = self.track(slot.occupant()?.track)?;
+            Some(rate(track).max(SOUND_BITS_PER_SECOND) * slot.copies(member.protection.levels()))
+        };
+        member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(takes).sum()
     }
 
     /// Aims a slot at a quality of its track, or pauses it.
