@@ -130,6 +130,7 @@ worker_stats! {
         rtp_forwarded => "lectern_rtp_packets_forwarded_total", "RTP packets written to subscribers.";
         rtp_denied => "lectern_rtp_packets_denied_total", "RTP packets dropped because of policy, mute or an unknown SSRC.";
         rtp_lost_in => "lectern_rtp_packets_lost_in_total", "RTP packets from publishers that never arrived.";
+        rtp_rebuilt_in => "lectern_rtp_packets_rebuilt_in_total", "RTP packets from publishers that never arrived and were rebuilt from redundant audio.";
         rtp_lost_out => "lectern_rtp_packets_lost_out_total", "RTP packets that subscribers report as lost.";
         nacks_in => "lectern_nacks_in_total", "Packets that subscribers asked to have again.";
         nacks_out => "lectern_nacks_out_total", "Packets that publishers were asked to send again.";

@@ -24,6 +24,8 @@ pub struct Counters {
     pub rtp_denied: u64,
     /// RTP packets that publishers sent and that never arrived, from sequence numbers.
     pub rtp_lost_in: u64,
+    /// Those of them that were rebuilt from redundant audio (RFC 2198).
+    pub rtp_rebuilt_in: u64,
     /// RTP packets that subscribers report as lost.
     pub rtp_lost_out: u64,
     /// NACKed packets, from subscribers.

@@ -22,12 +22,13 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use crate::bandwidth::estimate::Estimator;
 use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
+use crate::forward::red::FeedbackLoss;
 use crate::forward::rewrite::Rewritten;
 use crate::io::OfferError;
 use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
 use crate::publish::clock::SenderTime;
-use crate::sdp::{MediaLine, pair_first_slots, read_offer};
+use crate::sdp::{MediaLine, keep_offered_sound, pair_first_slots, read_offer};
 
 /// Packets that a slot keeps for retransmission, and for how long. Payloads are shared, so this costs little; str0m's default
 /// of dropping all queued resends once they pass 15 % would give up exactly on the networks that need them.
@@ -104,10 +105,12 @@ pub struct Incoming {
     pub rid: Option<Rid>,
     /// The stream.
     pub ssrc: u32,
-    /// The publisher's payload type.
+    /// The publisher's payload type, of what is in it if it is RED.
     pub pt: Pt,
     /// Its codec.
     pub codec: Codec,
+    /// The payload is redundant audio (RFC 2198) with that codec in it.
+    pub red: bool,
     /// Ticks per second of `rtp_time`.
     pub clock_rate: u32,
     /// Extended sequence number.
@@ -124,6 +127,21 @@ pub struct Incoming {
     pub report: Option<SenderTime>,
     /// RTP payload.
     pub payload: Arc<[u8]>,
+}
+
+impl Incoming {
+    /// An earlier packet of the same stream, from this one's redundancy, which holds neither its marker nor its header extensions.
+    pub fn rebuilt(&self, seq: u64, rtp_time: u32, payload: Arc<[u8]>) -> Incoming {
+        Incoming {
+            seq,
+            rtp_time,
+            payload,
+            marker: false,
+            audio_level: None,
+            orientation: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Something that a peer gives out.
@@ -145,6 +163,8 @@ pub enum PeerOutput {
     Estimate(u64),
     /// Loss (0 to 1) and round trip of one direction of one m-line, over the last interval.
     Report { mid: Mid, egress: bool, packets: u64, nacks: u64, loss: Option<f32>, rtt: Option<Duration> },
+    /// The other side's last report on a slot: its newest extended sequence number, and how many it has missed so far (24 bits, signed).
+    Received { mid: Mid, newest: u64, lost: u64 },
     /// Nothing more to do before this time.
     Timeout(Instant),
 }
@@ -202,6 +222,8 @@ pub struct Peer {
     estimator: Option<Estimator>,
     /// Pictures on their way to a slow network.
     pacer: Pacer<(Mid, RtpWrite)>,
+    /// What feedback has told of loss since it was last taken.
+    feedback: FeedbackLoss,
     /// Zero of the receiver's clock in reports; only differences count.
     clock_zero: Instant,
 }
@@ -226,7 +248,7 @@ impl Peer {
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .clear_codecs()
-            .enable_opus(true, false)
+            .enable_opus(true, true)
             .enable_vp8(true)
             .enable_vp9(true)
             .enable_h264(true)
@@ -255,6 +277,7 @@ impl Peer {
             pending: VecDeque::new(),
             estimator: estimates.then(|| Estimator::new(FIRST_ESTIMATE_BITS_PER_SECOND)),
             pacer: Pacer::default(),
+            feedback: FeedbackLoss::default(),
             clock_zero: now,
         };
         if estimates {
@@ -492,14 +515,21 @@ impl Peer {
             Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) if self.estimator.is_none() => {
                 Some(PeerOutput::Estimate(estimate.as_u64()))
             }
-            Event::MediaEgressStats(stats) => Some(PeerOutput::Report {
-                mid: stats.mid,
-                egress: true,
-                packets: stats.packets,
-                nacks: stats.nacks,
-                loss: stats.loss,
-                rtt: stats.rtt,
-            }),
+            Event::MediaEgressStats(stats) => {
+                self.pending.extend(stats.remote.map(|remote| PeerOutput::Received {
+                    mid: stats.mid,
+                    newest: *remote.maximum_sequence_number,
+                    lost: remote.packets_lost,
+                }));
+                Some(PeerOutput::Report {
+                    mid: stats.mid,
+                    egress: true,
+                    packets: stats.packets,
+                    nacks: stats.nacks,
+                    loss: stats.loss,
+                    rtt: stats.rtt,
+                })
+            }
             Event::MediaIngressStats(stats) => Some(PeerOutput::Report {
                 mid: stats.mid,
                 egress: false,
@@ -523,7 +553,10 @@ impl Peer {
             RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
                 let zero = self.clock_zero;
                 let base = u64::from(report.base_seq);
+                let feedback = &mut self.feedback;
+                feedback.begin(report.feedback_count, report.base_seq);
                 let packets = report.into_iter(zero, base.into()).map(|(number, _, arrival)| {
+                    feedback.packet(low_16(*number), arrival.is_some());
                     (low_16(*number), arrival.map(|arrival| arrival.saturating_duration_since(zero)))
                 });
                 let changed = estimator.feedback(now, packets);
@@ -535,6 +568,12 @@ impl Peer {
             }
             _ => None,
         }
+    }
+
+    /// Packets to this peer that feedback has told of since the last call, and the lost ones of them. Feedback comes many times a
+    /// second, and knows only of what was sent.
+    pub fn take_feedback(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.feedback.told), std::mem::take(&mut self.feedback.lost))
     }
 
     /// How many bytes of filling should leave now, for a probe; to be followed by [`Peer::fill`].
@@ -554,7 +593,9 @@ impl Peer {
     fn translate_rtp(&mut self, packet: str0m::rtp::RtpPacket) -> Option<Incoming> {
         let ssrc = packet.header.ssrc;
         let (mid, rid) = self.stream_of(ssrc)?;
-        let params = self.params(packet.header.payload_type)?;
+        // In RTP mode the engine leaves RED as it came.
+        let pt = packet.header.payload_type;
+        let params = self.params(pt).or_else(|| self.params_of_red(pt))?;
         let codec = codec_of(&params)?;
         let exts = &packet.header.ext_vals;
         let report = packet.last_sender_info.map(|info| SenderTime {
@@ -566,8 +607,9 @@ impl Peer {
             mid,
             rid,
             ssrc: *ssrc,
-            pt: packet.header.payload_type,
+            pt: params.pt(),
             codec,
+            red: params.pt() != pt,
             clock_rate: params.spec().clock_rate.get(),
             seq: *packet.seq_no,
             rtp_time: packet.header.timestamp,
@@ -605,6 +647,17 @@ impl Peer {
     /// What a payload type of this peer means.
     pub fn params(&self, pt: Pt) -> Option<PayloadParams> {
         self.rtc.codec_config().params().iter().find(|params| params.pt() == pt).copied()
+    }
+
+    /// What is in this peer's RED packets of a payload type.
+    fn params_of_red(&self, pt: Pt) -> Option<PayloadParams> {
+        self.rtc.codec_config().params().iter().find(|params| params.red() == Some(pt)).copied()
+    }
+
+    /// The payload type for RED on a slot, if its m-line was offered with it.
+    pub fn red_of(&self, mid: Mid) -> Option<Pt> {
+        let offered = self.lines.iter().find(|line| line.mid == mid)?.red?;
+        self.rtc.codec_config().params().iter().filter_map(PayloadParams::red).find(|pt| **pt == offered)
     }
 
     /// This peer's payload type for what another peer sends.
@@ -689,12 +742,12 @@ impl Peer {
     }
 }
 
-fn accept(rtc: &mut Rtc, offer: &str, lines: &[MediaLine]) -> Result<String, OfferError> {
+fn accept(rtc: &mut Rtc, text: &str, lines: &[MediaLine]) -> Result<String, OfferError> {
     let malformed = |error: &dyn std::fmt::Display| OfferError::Malformed(error.to_string());
     let offer =
-        SdpOffer::from_sdp_string(&pair_first_slots(offer, lines)).map_err(|error| malformed(&error))?;
+        SdpOffer::from_sdp_string(&pair_first_slots(text, lines)).map_err(|error| malformed(&error))?;
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
-    Ok(answer.to_sdp_string())
+    Ok(keep_offered_sound(text, &answer.to_sdp_string()))
 }
 
 /// The codec of a payload type, if it is one that is forwarded.

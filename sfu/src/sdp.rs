@@ -24,6 +24,8 @@ pub struct MediaLine {
     pub receives: bool,
     /// Simulcast layers it sends, in the order of the offer: smallest first.
     pub rids: Vec<Rid>,
+    /// Sound: its payload type for redundant audio (RFC 2198), if it has one.
+    pub red: Option<u8>,
 }
 
 /// Most simulcast layers of a track.
@@ -69,6 +71,7 @@ fn read_section(section: &str) -> Result<MediaLine, OfferError> {
     // RFC 8866, section 6.7: without an attribute the direction is sendrecv.
     let (mut sends, mut receives) = (true, true);
     let mut rids = Vec::new();
+    let mut red = None;
     let mut apt = BTreeMap::new();
     for line in lines {
         let Some(attribute) = line.strip_prefix("a=") else { continue };
@@ -97,12 +100,16 @@ fn read_section(section: &str) -> Result<MediaLine, OfferError> {
             if rids.len() > MAX_LAYERS {
                 return Err(OfferError::Malformed("more than three simulcast layers".into()));
             }
+        } else if let Some(map) = attribute.strip_prefix("rtpmap:") {
+            let named = map.split_once(' ').filter(|(_, name)| name.to_ascii_lowercase().starts_with("red/"));
+            red = named.and_then(|(payload_type, _)| payload_type.parse().ok()).or(red);
         } else if let Some(format) = attribute.strip_prefix("fmtp:") {
             check_apt(format, first, &mut apt)?;
         }
     }
     let mid = mid.ok_or_else(|| OfferError::Malformed("an m-line has no mid".into()))?;
-    Ok(MediaLine { mid, kind, sends, receives, rids })
+    let red = red.filter(|_| kind == Some(Kind::Audio));
+    Ok(MediaLine { mid, kind, sends, receives, rids, red })
 }
 
 /// RFC 4588, section 8.1: `apt` says which payload type an RTX payload type repairs; one, and one of this m-line.
@@ -180,6 +187,47 @@ pub fn pair_first_slots(offer: &str, lines: &[MediaLine]) -> String {
     paired
 }
 
+/// Makes the sound of an answer name only formats that its m-line of the offer has, in the order of the offer (RFC 3264, section 6.1).
+///
+/// The engine negotiates RED once for a connection and puts it before Opus on every m-line, and a browser whose answer has RED
+/// first sends RED: with this, who offers decides where. m-lines of an answer are those of the offer, in its order.
+pub fn keep_offered_sound(offer: &str, answer: &str) -> String {
+    fn sections(sdp: &str) -> Vec<&str> {
+        let starts = sdp.match_indices("\nm=").map(|(at, _)| at + 1).chain([sdp.len()]);
+        starts.scan(0, |from, to| Some(&sdp[std::mem::replace(from, to)..to])).collect()
+    }
+    let mut kept = String::with_capacity(answer.len());
+    for (offered, answered) in sections(offer).into_iter().zip(sections(answer)) {
+        if !answered.starts_with("m=audio") {
+            kept.push_str(answered);
+            continue;
+        }
+        let formats = |section: &'_ str| -> Vec<String> {
+            let first = section.lines().next().unwrap_or_default();
+            first.split(' ').skip(3).map(str::to_owned).collect()
+        };
+        let (offered, before) = (formats(offered), formats(answered));
+        let after: Vec<String> = offered.into_iter().filter(|format| before.contains(format)).collect();
+        for (number, line) in answered.split_inclusive('\n').enumerate() {
+            if number == 0 && !after.is_empty() {
+                let head: Vec<&str> = line.split(' ').take(3).collect();
+                kept.push_str(&format!("{} {}\r\n", head.join(" "), after.join(" ")));
+                continue;
+            }
+            let format =
+                ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].iter().find_map(|name| line.strip_prefix(name));
+            let format = format.and_then(|rest| rest.split([' ', '\r', '\n']).next());
+            let dropped = format.is_some_and(|format| {
+                before.iter().any(|other| other == format) && !after.iter().any(|other| other == format)
+            });
+            if !dropped || after.is_empty() {
+                kept.push_str(line);
+            }
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,5 +274,30 @@ mod tests {
         assert!(mismatch("3", Source::Camera), "does not send");
         assert!(mismatch("9", Source::Camera), "not there");
         assert!(!mismatch("1", Source::Screen));
+    }
+
+    #[test]
+    fn an_answer_has_the_formats_that_were_offered_in_their_order() {
+        let line = |formats: &str, red: bool| {
+            let red = if red { "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n" } else { "" };
+            format!("m=audio 9 UDP/TLS/RTP/SAVPF {formats}\r\na=mid:x\r\na=rtpmap:111 opus/48000/2\r\n{red}")
+        };
+        let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n";
+        let head = "v=0\r\ns=-\r\n";
+        let offer =
+            [head, &line("111 63 0", true), &line("111", false), video, &line("63 111", true)].concat();
+        let answer =
+            [head, &line("63 111", true), &line("63 111", true), video, &line("63 111", true)].concat();
+        let expected =
+            [head, &line("111 63", true), &line("111", false), video, &line("63 111", true)].concat();
+        assert_eq!(keep_offered_sound(&offer, &answer), expected);
+        assert_eq!(
+            keep_offered_sound(&offer.replace("111 63 0", "5"), &answer).matches("63 111").count(),
+            2 + 2
+        );
+        let with_mid = |line: String| line.replace("a=mid:x", "a=mid:1");
+        let lines = read_offer(&[head, &with_mid(line("111 63", true))].concat()).expect("fine");
+        assert_eq!(lines[0].red, Some(63));
+        assert_eq!(read_offer(&[head, &with_mid(line("111", false))].concat()).expect("fine")[0].red, None);
     }
 }

@@ -14,6 +14,8 @@ const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: u64 = 6_000;
 /// No packet waits longer: late is worse than lost.
 const LONGEST: Duration = Duration::from_millis(700);
+/// Millionths of a byte in a byte.
+const MICRO: i128 = 1_000_000;
 /// Networks faster than this take any keyframe at once.
 const FAST_BITS_PER_SECOND: u64 = 6_000_000;
 
@@ -24,8 +26,9 @@ pub struct Pacer<T> {
     bytes: u64,
     /// Bytes a second; none for a network that is not known, or fast.
     rate: Option<u64>,
-    /// Bytes that may leave now; negative after a burst.
-    credit: i64,
+    /// What may leave now, in millionths of a byte, so that nothing is lost between two looks that are near to each other; negative after
+    /// a burst.
+    credit: i128,
     /// When the credit was reckoned.
     reckoned: Option<Instant>,
 }
@@ -58,7 +61,7 @@ impl<T> Pacer<T> {
             if self.credit <= 0 {
                 return None;
             }
-            self.credit -= i64::try_from(size).unwrap_or(i64::MAX);
+            self.credit -= size as i128 * MICRO;
         }
         let (bytes, what) = self.waiting.pop_front()?;
         self.bytes -= bytes as u64;
@@ -69,8 +72,8 @@ impl<T> Pacer<T> {
     pub fn timeout(&self) -> Option<Instant> {
         self.waiting.front()?;
         let (rate, reckoned) = (self.rate()?, self.reckoned?);
-        let missing = u64::try_from(1 - self.credit.min(0)).unwrap_or(1);
-        Some(reckoned + Duration::from_micros(missing * 1_000_000 / rate))
+        let micros = (1 - self.credit.min(0)) / i128::from(rate) + 1;
+        Some(reckoned + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// Bytes a second, faster when what waits would be too late otherwise.
@@ -80,15 +83,15 @@ impl<T> Pacer<T> {
 
     fn reckon(&mut self, now: Instant, rate: u64) {
         let most = (rate * BURST.as_millis() as u64 / 1_000).max(BURST_BYTES);
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let most = i128::from(most) * MICRO;
         let earned = match self.reckoned.replace(now) {
             None => most,
             Some(before) => {
-                let micros = now.saturating_duration_since(before).as_micros().min(1_000_000);
-                i64::try_from(u128::from(rate) * micros / 1_000_000).unwrap_or(i64::MAX)
+                let micros = now.saturating_duration_since(before).as_micros();
+                i128::from(rate) * i128::try_from(micros).unwrap_or(i128::MAX >> 64)
             }
         };
-        self.credit = self.credit.saturating_add(earned).min(most);
+        self.credit = (self.credit + earned).min(most);
     }
 }
 

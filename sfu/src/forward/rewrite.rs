@@ -15,7 +15,7 @@ use crate::forward::vp9::Vp9Descriptor;
 
 /// First sequence number of a slot. Below 65536, because the rollover counter of SRTP is not signalled and both sides start it
 /// at zero (RFC 3711, section 3.3.1).
-const FIRST_SEQ: u64 = 1000;
+pub const FIRST_SEQ: u64 = 1000;
 /// How far back in an epoch a late packet is still forwarded; str0m's receiver NACKs within 100 packets.
 const MAX_LATE_PACKETS: u64 = 1000;
 
@@ -112,6 +112,11 @@ impl Rewriter {
             }
         }
         (seq, self.last_time)
+    }
+
+    /// The sequence number after the newest.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// Whether [`Rewriter::prime`] was called.

@@ -2,7 +2,8 @@
 
 use str0m::media::Pt;
 
-use crate::forward::rewrite::{Rewriter, Rewritten, SourcePacket};
+use crate::forward::red::{History, Received};
+use crate::forward::rewrite::{FIRST_SEQ, Rewriter, Rewritten, SourcePacket};
 use crate::forward::select::{Selector, Step};
 use crate::id::PeerId;
 use crate::media::{Kind, Mid, Source};
@@ -69,11 +70,18 @@ pub struct Slot {
     pub told: Option<(PeerId, Source)>,
     /// Limits the receiver's own keyframe requests.
     pub budget: ReceiverBudget,
+    /// Sound: what it has sent last.
+    history: History,
+    /// Sound: packets sent, without the one that primed it.
+    sent: u64,
+    received: Received,
+    /// Sound: the receiver's payload type for RED, if it knows that.
+    red: Option<Pt>,
 }
 
 impl Slot {
     /// An empty slot.
-    pub fn new(mid: Mid, kind: Kind, first_time: u32) -> Self {
+    pub fn new(mid: Mid, kind: Kind, first_time: u32, red: Option<Pt>) -> Self {
         let clock_rate = match kind {
             Kind::Audio => 48_000,
             Kind::Video => 90_000,
@@ -86,6 +94,10 @@ impl Slot {
             next: None,
             told: None,
             budget: ReceiverBudget::default(),
+            history: History::default(),
+            sent: 0,
+            received: Received::new(FIRST_SEQ),
+            red,
         }
     }
 
@@ -160,5 +172,38 @@ impl Slot {
             }
         }
         self.rewriter.rewrite(packet).map_or(Offered::Dropped, Offered::Forwarded)
+    }
+
+    /// Puts the `levels` packets before this one of sound into it, if the receiver knows RED. Gives the payload type with which it goes
+    /// out. `first`: the source has just changed.
+    pub fn protect(&mut self, levels: usize, first: bool, payload_type: Pt, packet: &mut Rewritten) -> Pt {
+        if self.kind == Kind::Video {
+            return payload_type;
+        }
+        self.sent += 1;
+        if first {
+            self.history.restart();
+        }
+        let Some(red) = self.red else { return payload_type };
+        let protected =
+            self.history.protect(levels, *payload_type, packet.seq, packet.rtp_time, &packet.payload);
+        let Some(payload) = protected else { return payload_type };
+        packet.payload = payload.into();
+        red
+    }
+
+    /// Sound: how often each packet is sent with so many levels of redundancy.
+    pub fn copies(&self, levels: usize) -> u64 {
+        if self.red.is_some() { 1 + u64::try_from(levels).unwrap_or(0) } else { 1 }
+    }
+
+    /// A report of the receiver: its newest sequence number and its cumulative loss. Gives packets and losses that are new.
+    pub fn handle_report(&mut self, newest: u64, lost: u64) -> Option<(u64, u64)> {
+        let unsent = match self.kind {
+            Kind::Audio => (self.rewriter.next_seq() - FIRST_SEQ).saturating_sub(self.sent + 1),
+            // A publisher's lost pictures are asked for again.
+            Kind::Video => 0,
+        };
+        self.received.handle(newest, lost, unsent)
     }
 }

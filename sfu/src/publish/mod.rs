@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod keyframe;
 pub mod rate;
+pub mod red;
 pub mod speaker;
 pub mod track;

@@ -7,6 +7,7 @@ use crate::io::SenderLimit;
 use crate::media::{Audience, Mid, Rid, Rung, Source, Target};
 use crate::publish::keyframe::KeyframeRequests;
 use crate::publish::rate::RateMeter;
+use crate::publish::red::Unpacker;
 
 /// A layer without a packet for this long is not live: the browser has stopped it (little bandwidth, small source). A shared
 /// screen that stands still sends a frame each second or so.
@@ -50,6 +51,8 @@ pub struct Track {
     pub layers: Vec<Layer>,
     /// Who receives it.
     pub subscribers: Vec<Subscriber>,
+    /// Sound: what has come, when it comes with redundancy.
+    pub unpacker: Unpacker,
 }
 
 impl Track {
@@ -69,6 +72,7 @@ impl Track {
             audience,
             layers,
             subscribers: Vec::new(),
+            unpacker: Unpacker::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bandwidth::{Allocation, Bound, Demand, Downlink, Subject};
+use crate::bandwidth::{Allocation, Bound, Demand, Subject};
 use crate::forward::slot::{Slot, TrackRef};
 use crate::io::{Event, Output, PictureState, Reason, SenderLimit, Shown, Traffic};
 use crate::media::{Kind, Rung, Source, Target};
@@ -20,32 +20,6 @@ const SLEEP_AFTER: Duration = Duration::from_secs(5);
 const FILL_AGE: Duration = Duration::from_millis(250);
 /// More than the wanted rate is asked of the estimator, in percent: an estimate that just carries it leaves nothing to grow with.
 const DESIRED_PERCENT: u64 = 125;
-
-/// A receiver's share in the room's bandwidth.
-#[derive(Debug, Default)]
-pub struct Downstream {
-    pub link: Downlink,
-    /// Most that its pictures may take together, in bit/s.
-    pub limit: Option<u64>,
-    /// What its pictures take, and whether more was wanted, by the last decision.
-    last: Option<(u64, Bound)>,
-    /// What the estimator was told to aim at.
-    aimed: u64,
-    told: Vec<PictureState>,
-    told_traffic: Traffic,
-}
-
-impl Downstream {
-    /// Whether time alone may change the decision: a wait that ends, a rate that drifts.
-    pub fn is_short(&self) -> bool {
-        self.last.is_some_and(|(_, bound)| bound == Bound::Network)
-    }
-
-    /// Whether an estimate is so near to what is sent that a decision is due at once.
-    pub fn is_tight(&self, estimate: u64) -> bool {
-        self.last.is_some_and(|(spent, bound)| bound == Bound::Network || spent > estimate / 5 * 4)
-    }
-}
 
 /// A picture of a viewer that has a slot.
 struct Place {
@@ -122,14 +96,14 @@ impl Room {
         member.view.iter().filter_map(demand).collect()
     }
 
-    /// What the sound in a member's slots takes, in bit/s.
+    /// What the sound in a member's slots takes, in bit/s, with its redundancy.
     fn sound_of(&self, now: Instant, member: &Member) -> u64 {
-        let carried = member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(Slot::occupant);
         let rate = |track: &Track| track.layers[0].rate.bits_per_second(now).unwrap_or(0);
-        carried
-            .filter_map(|carried| self.track(carried.track))
-            .map(|track| rate(track).max(SOUND_BITS_PER_SECOND))
-            .sum()
+        let takes = |slot: &Slot| {
+            let track = self.track(slot.occupant()?.track)?;
+            Some(rate(track).max(SOUND_BITS_PER_SECOND) * slot.copies(member.protection.levels()))
+        };
+        member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(takes).sum()
     }
 
     /// Aims a slot at a quality of its track, or pauses it.

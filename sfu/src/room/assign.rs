@@ -80,9 +80,10 @@ impl Room {
                 shared.push(TrackRef { member: key, source: Source::ScreenAudio });
             }
         }
+        let places = self.usual_audio_slots().saturating_sub(always.len() + shared.len());
         let loudest = self
             .speakers
-            .loudest(now, LOUDEST, |key| always.iter().any(|track| track.member == key))
+            .loudest(now, LOUDEST, places, |key| always.iter().any(|track| track.member == key))
             .into_iter()
             .map(|key| TrackRef { member: key, source: Source::Microphone });
         let audible: Vec<TrackRef> = always.iter().copied().chain(shared).chain(loudest).collect();
@@ -90,6 +91,16 @@ impl Room {
         let changed = audible != self.audible;
         self.audible = audible;
         changed
+    }
+
+    /// How many audio slots most members have, of those who have any.
+    fn usual_audio_slots(&self) -> usize {
+        let mut members = [0; LOUDEST + 1];
+        for member in self.members.iter().flatten() {
+            let slots = member.slots.iter().filter(|slot| slot.kind == Kind::Audio).count();
+            members[slots.min(LOUDEST)] += 1;
+        }
+        (1..=LOUDEST).max_by_key(|slots| members[*slots]).unwrap_or(0)
     }
 
     /// Gives everybody's audio slots to what should be heard.

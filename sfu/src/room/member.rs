@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::forward::red::Protection;
 use crate::forward::slot::Slot;
 use crate::id::PeerId;
 use crate::io::{PeerPolicy, Picture, Quality, Traffic};
@@ -9,7 +10,7 @@ use crate::media::{Mid, Source};
 use crate::peer::Peer;
 use crate::publish::clock::CaptureClock;
 use crate::publish::track::Track;
-use crate::room::allocate::Downstream;
+use crate::room::downstream::Downstream;
 use crate::room::recent::RecentPackets;
 
 /// Loss and round trip above which a connection is fair, and poor.
@@ -47,6 +48,10 @@ pub struct Member {
     pub dirty: bool,
     /// Its entry in the room's deadlines.
     pub deadline: Option<Instant>,
+    /// How much the sound that it receives is protected.
+    pub protection: Protection,
+    /// It sends feedback on each packet (TWCC).
+    has_feedback: bool,
     /// What was told of its connection.
     pub quality: Option<Quality>,
     reports: Vec<Report>,
@@ -77,7 +82,8 @@ impl Member {
             let audience = policy.publish[source.index()];
             tracks[source.index()] = Some(Track::new(*mid, *source, rids.unwrap_or_default(), audience));
         }
-        let slots = peer.slots().into_iter().map(|(mid, kind)| Slot::new(mid, kind, 0)).collect();
+        let slots =
+            peer.slots().into_iter().map(|(mid, kind)| Slot::new(mid, kind, 0, peer.red_of(mid))).collect();
         Member {
             id,
             peer,
@@ -96,6 +102,8 @@ impl Member {
             closed: false,
             dirty: false,
             deadline: None,
+            protection: Protection::default(),
+            has_feedback: false,
             quality: None,
             reports: Vec::new(),
             worst: None,
@@ -142,6 +150,25 @@ impl Member {
             self.worst = Some((worst_loss.max(loss), worst_rtt.max(rtt.unwrap_or_default())));
         }
         ReportDelta { nacks: new_nacks, lost }
+    }
+
+    /// What a receiver says of a slot: its newest sequence number and its cumulative loss.
+    pub fn note_received(&mut self, now: Instant, mid: Mid, newest: u64, lost: u64) {
+        let slot = self.slots.iter_mut().find(|slot| slot.mid == mid);
+        if let Some((packets, lost)) = slot.and_then(|slot| slot.handle_report(newest, lost))
+            && !self.has_feedback
+        {
+            self.protection.handle_report(now, packets, lost);
+        }
+    }
+
+    /// Takes the feedback of the last second; better than reports where there is any.
+    pub fn note_feedback(&mut self, now: Instant) {
+        let (packets, lost) = self.peer.take_feedback();
+        self.has_feedback |= packets > 0;
+        if packets > 0 {
+            self.protection.handle_report(now, packets, lost);
+        }
     }
 
     /// The quality of the connection, from the reports since the last call; `None` when there were none.

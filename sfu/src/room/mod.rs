@@ -2,8 +2,10 @@
 
 mod allocate;
 mod assign;
+mod downstream;
 mod member;
 mod recent;
+mod sound;
 mod tick;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -460,7 +462,7 @@ impl Room {
                     member.closed = true;
                     self.set_disconnected(key, out);
                 }
-                PeerOutput::Rtp(incoming) => self.handle_rtp(now, key, &incoming, out),
+                PeerOutput::Rtp(incoming) => self.handle_incoming(now, key, incoming, out),
                 PeerOutput::KeyframeRequest(mid) => {
                     out.counters.keyframe_requests_in += 1;
                     let slot = member.slots.iter_mut().find(|slot| slot.mid == mid);
@@ -480,6 +482,7 @@ impl Room {
                         self.allocate(now, key, out);
                     }
                 }
+                PeerOutput::Received { mid, newest, lost } => member.note_received(now, mid, newest, lost),
                 PeerOutput::Report { mid, egress, packets, nacks, loss, rtt } => {
                     let delta = member.note_report(mid, egress, packets, nacks, loss, rtt);
                     if egress {
@@ -548,7 +551,6 @@ impl Room {
 
     /// A packet of a publisher: the path of every packet.
     fn handle_rtp(&mut self, now: Instant, key: usize, incoming: &Incoming, out: &mut Outbox) {
-        out.counters.rtp_in += 1;
         let recording = self.recording;
         let room = self.id;
         let Some(member) = self.member_mut(key) else { return };
@@ -601,8 +603,8 @@ impl Room {
                 self.allocate_subscribers(now, reference, out);
             }
         }
-        if let Some((level, _)) = incoming.audio_level {
-            self.speakers.heard(now, key, level);
+        if let Some((level, voice)) = incoming.audio_level {
+            self.speakers.heard(now, key, level, voice);
         }
         if woke || restarted {
             self.layer_woke(now, reference, layer_index, restarted, out);
@@ -685,11 +687,13 @@ impl Room {
             captured,
             payload: &incoming.payload,
         };
-        let (rewritten, switched) = match slot.offer(reference, layer, keyframe, packet) {
+        let (mut rewritten, switched) = match slot.offer(reference, layer, keyframe, packet) {
             Offered::Dropped => return None,
             Offered::Forwarded(rewritten) => (rewritten, None),
             Offered::Switched(rewritten, old) => (rewritten, Some(old)),
         };
+        let levels = receiver.protection.levels();
+        let payload_type = slot.protect(levels, switched.is_some(), payload_type, &mut rewritten);
         receiver.peer.write(slot.mid, payload_type, incoming, rewritten, captured);
         out.counters.rtp_forwarded += 1;
         self.touch(subscriber.member);

@@ -82,6 +82,7 @@ impl Room {
         for key in 0..self.members.len() {
             let Some(member) = self.member_mut(key) else { continue };
             let silent = now.saturating_duration_since(member.last_heard) > SILENCE;
+            member.note_feedback(now);
             let reported = member.take_quality();
             let quality = if member.was_connected && (silent || member.closed) {
                 Some(Quality::Lost)

@@ -29,6 +29,44 @@ export async function lie(track) {
   }
 }
 
+/** Formats of the audio m-lines of the answer by mid, in their order, and what the browser says of its sound. */
+export async function soundFigures() {
+  const connection = all.findLast(({ connectionState }) => connectionState !== 'closed');
+  const formats = {};
+  for (const section of (connection?.remoteDescription?.sdp ?? '').split(/^(?=m=)/m).slice(1)) {
+    if (!section.startsWith('m=audio')) continue;
+    const names = section.split(/\r?\n/, 1)[0].split(' ').slice(3);
+    const name = (format) => new RegExp(`^a=rtpmap:${format} ([^/]+)/`, 'm').exec(section)?.[1];
+    formats[/^a=mid:(\S+)/m.exec(section)?.[1]] = names.map(name);
+  }
+  const figures = {
+    formats,
+    received: 0,
+    lost: 0,
+    redundant: 0,
+    samples: 0,
+    concealed: 0,
+    energy: 0,
+    sent: 0,
+    sentBytes: 0,
+  };
+  for (const entry of ((await connection?.getStats()) ?? new Map()).values()) {
+    if (entry.kind !== 'audio') continue;
+    if (entry.type === 'inbound-rtp') {
+      figures.received += entry.packetsReceived ?? 0;
+      figures.lost += entry.packetsLost ?? 0;
+      figures.redundant += entry.fecPacketsReceived ?? 0;
+      figures.samples += entry.totalSamplesReceived ?? 0;
+      figures.concealed += (entry.concealedSamples ?? 0) - (entry.silentConcealedSamples ?? 0);
+      figures.energy += entry.totalAudioEnergy ?? 0;
+    } else if (entry.type === 'outbound-rtp') {
+      figures.sent += entry.packetsSent ?? 0;
+      figures.sentBytes += entry.bytesSent ?? 0;
+    }
+  }
+  return figures;
+}
+
 /** Packets of sound sent so far. */
 export async function audioPacketsSent() {
   let sum = 0;

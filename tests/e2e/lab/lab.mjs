@@ -1,5 +1,5 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
-import { audioPacketsSent, lie, receivedAudioEnergy } from './connections.mjs';
+import { audioPacketsSent, lie, receivedAudioEnergy, soundFigures } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
 import { Ear, Eye, paint, tone } from './sources.mjs';
 
@@ -158,6 +158,7 @@ globalThis.lab = {
   report: (id) => person(id).report(),
   audioEnergy: () => receivedAudioEnergy(),
   audioPacketsSent: () => audioPacketsSent(),
+  soundFigures: () => soundFigures(),
   lie: (look) => lie(tone(look)),
   events: (id) => person(id).events,
   connections: (id) => person(id).connections,

@@ -52,7 +52,7 @@ use sfu::media::{Kind, Mid, Rid, Source};
 use str0m::Rtc;
 use str0m::change::SdpPendingOffer;
 use str0m::config::DtlsCert;
-use str0m::media::KeyframeRequestKind;
+use str0m::media::{KeyframeRequestKind, Pt};
 
 use crate::codec::Stamp;
 use crate::decoder::{DecodedFrame, SlotDecoder};
@@ -69,6 +69,17 @@ pub struct SendLine {
     pub rids: Vec<&'static str>,
 }
 
+/// What a client does with redundant audio (RFC 2198).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Red {
+    /// It does not know it, as Firefox.
+    Unknown,
+    /// It offers it and sends plain Opus.
+    Receives,
+    /// It sends each packet of sound again with the next one, too.
+    Sends,
+}
+
 /// What a client offers and who it is.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -82,6 +93,8 @@ pub struct ClientConfig {
     pub audio_slots: usize,
     /// Receiving video m-lines, last in the offer.
     pub video_slots: usize,
+    /// Redundant audio.
+    pub red: Red,
     /// Video codecs, preferred first. Opus is always offered.
     pub codecs: Vec<Codec>,
     /// A certificate that many clients share, to save making one each.
@@ -105,6 +118,7 @@ impl ClientConfig {
             ],
             audio_slots: 3,
             video_slots: 9,
+            red: Red::Receives,
             codecs: vec![Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1],
             certificate: None,
             trace_packets: false,
@@ -231,6 +245,10 @@ pub struct Client {
     engine_timeout: Instant,
     transmits: VecDeque<ClientTransmit>,
     events: VecDeque<ClientEvent>,
+    /// The last packet of sound of each m-line, sent as RED.
+    last_sound: HashMap<Mid, (u32, Vec<u8>)>,
+    /// Payload types of RED for those of Opus that are sent with it.
+    red_of: HashMap<Pt, Pt>,
     counters: ClientCounters,
     last_error: Option<String>,
 }

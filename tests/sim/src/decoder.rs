@@ -40,8 +40,10 @@ pub struct SlotPacket {
     pub marker: bool,
     /// Codec of its payload type, if that was negotiated.
     pub codec: Option<Codec>,
-    /// Payload; empty for padding.
+    /// Payload; empty for padding. Of redundant audio (RFC 2198) the primary.
     pub payload: std::sync::Arc<[u8]>,
+    /// The older blocks of redundant audio, each with its RTP timestamp.
+    pub redundant: Vec<(u32, Vec<u8>)>,
 }
 
 /// A rule that forwarding broke. None may ever happen, on any network.
@@ -83,6 +85,8 @@ pub enum Violation {
     SwitchWithoutKeyframe(Stamp),
     /// A frame whose reference was never sent, though nothing was lost.
     MissingReference(Stamp),
+    /// Redundant audio that is of another source than its packet, or not the packet that it says to be.
+    Redundancy(Stamp),
     /// A frame that was there before, or an older one.
     FrameBack {
         /// Number of the last frame.
@@ -147,6 +151,10 @@ pub struct SlotCounters {
     pub switches: u64,
     /// Gaps that a late or repaired packet closed.
     pub gaps_closed: u64,
+    /// Packets that came with redundancy (RFC 2198).
+    pub redundant: u64,
+    /// Packets of sound that did not come (in time) and were in the redundancy of a later one.
+    pub rebuilt: u64,
     /// Packets that were given up.
     pub packets_lost: u64,
     /// Packets that came after they were given up, or twice.
@@ -186,6 +194,8 @@ pub struct SlotDecoder {
     time_mark: Option<(u32, Instant)>,
     video: video::Assembly,
     audio: audio::Playout,
+    /// Timestamps of the last packets of sound.
+    times: BTreeMap<u64, u32>,
     wants_keyframe: bool,
     last_request: Option<Instant>,
     request_due: bool,
@@ -210,6 +220,7 @@ impl SlotDecoder {
             time_mark: None,
             video: video::Assembly::default(),
             audio: audio::Playout::default(),
+            times: BTreeMap::new(),
             wants_keyframe: false,
             last_request: None,
             request_due: false,
@@ -247,6 +258,9 @@ impl SlotDecoder {
         if packet.payload.is_empty() {
             self.hold = None;
         }
+        if self.kind == Kind::Audio {
+            self.take_redundancy(now, &packet);
+        }
         let mut next = *self.next_seq.get_or_insert(packet.seq);
         // While nothing was taken, the stream may have begun earlier than thought.
         if packet.seq < next && self.hold.is_some() {
@@ -263,6 +277,49 @@ impl SlotDecoder {
         let overtaken = self.buffer.last_key_value().is_some_and(|(last, _)| *last > packet.seq);
         self.buffer.insert(packet.seq, Waiting { packet, arrived: now, overtaken });
         self.advance(now);
+    }
+
+    /// Fills gaps from the older blocks of a packet of redundant audio, and holds them against what came.
+    fn take_redundancy(&mut self, now: Instant, packet: &SlotPacket) {
+        self.times.insert(packet.seq, packet.rtp_time);
+        while self.times.len() > 50 {
+            self.times.pop_first();
+        }
+        if packet.redundant.is_empty() {
+            return;
+        }
+        self.counters.redundant += 1;
+        let Ok(primary) = parse(Codec::Opus, &packet.payload) else { return };
+        for (rtp_time, payload) in &packet.redundant {
+            let stamp = match parse(Codec::Opus, payload) {
+                Ok(parsed) => parsed.stamp,
+                Err(error) => {
+                    self.violations.push(Violation::Payload(error));
+                    continue;
+                }
+            };
+            let back = primary.stamp.frame.checked_sub(stamp.frame).filter(|back| *back > 0);
+            let (Some(back), true) = (back, stamp.stream() == primary.stamp.stream()) else {
+                self.violations.push(Violation::Redundancy(stamp));
+                continue;
+            };
+            let seq = packet.seq - u64::from(back);
+            if self.times.get(&seq).is_some_and(|time| time != rtp_time) {
+                self.violations.push(Violation::Redundancy(stamp));
+            }
+            if self.next_seq.is_some_and(|next| seq >= next) && !self.buffer.contains_key(&seq) {
+                self.counters.rebuilt += 1;
+                let packet = SlotPacket {
+                    seq,
+                    rtp_time: *rtp_time,
+                    marker: false,
+                    payload: payload.as_slice().into(),
+                    redundant: Vec::new(),
+                    ..packet.clone()
+                };
+                self.buffer.insert(seq, Waiting { packet, arrived: now, overtaken: true });
+            }
+        }
     }
 
     /// Lets time pass: gives up packets that did not come.

@@ -24,7 +24,7 @@ use sfu::media::{Audience, Source};
 use sfu::{Node, NodeConfig};
 use str0m::config::DtlsCert;
 
-use crate::client::{Client, ClientConfig};
+use crate::client::{Client, ClientConfig, Red};
 use crate::clock::Clock;
 use crate::link::{Link, LinkConfig};
 use crate::rng::Rng;
@@ -77,6 +77,8 @@ pub struct Join {
     pub video_slots: usize,
     /// Sends nothing, ever: an offer of slots alone.
     pub viewer: bool,
+    /// What it does with redundant audio.
+    pub red: Red,
     /// RIDs of its camera; empty for none.
     pub rids: Vec<&'static str>,
     /// Notes each packet, not only each frame, in [`Person::sightings`].
@@ -92,6 +94,7 @@ impl Default for Join {
             link: LinkConfig::delayed(Duration::from_millis(10)),
             video_slots: 9,
             viewer: false,
+            red: Red::Receives,
             rids: vec!["q", "h", "f"],
             trace_packets: false,
             note_frames: true,
@@ -268,6 +271,7 @@ impl World {
             ClientConfig::new(identity, local)
         };
         config.video_slots = join.video_slots;
+        config.red = join.red;
         config.certificate = Some(self.certificate.clone());
         config.trace_packets = join.trace_packets;
         for line in config.sends.iter_mut().filter(|line| line.source == Source::Camera) {

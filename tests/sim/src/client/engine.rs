@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
@@ -10,11 +11,11 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as EngineCodec;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Pt, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RedDecoder, RedEncoder, RedundantBlock, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::encoder::{AudioEncoder, Line, Numbers, Outgoing, VideoEncoder, VideoShape};
-use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, far};
+use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, Red, far};
 use crate::codec::{Stamp, parse};
 use crate::decoder::{SlotDecoder, SlotPacket};
 use crate::rng::Rng;
@@ -45,7 +46,8 @@ fn our_codec(codec: EngineCodec) -> Option<Codec> {
 }
 
 pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
-    let mut settings = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, false);
+    let mut settings =
+        Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, config.red != Red::Unknown);
     for codec in &config.codecs {
         settings = match codec {
             Codec::Vp8 => settings.enable_vp8(true),
@@ -102,6 +104,8 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
         engine_timeout: now,
         transmits: VecDeque::new(),
         events: VecDeque::new(),
+        last_sound: HashMap::new(),
+        red_of: HashMap::new(),
         counters: ClientCounters::default(),
         last_error: None,
     }
@@ -230,10 +234,13 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
     };
     client.counters.rtp_in += 1;
     let pt = packet.header.payload_type;
-    let params = client.rtc.codec_config().find(|params| params.pt() == pt);
+    let params =
+        client.rtc.codec_config().find(|params| params.pt() == pt || params.red() == Some(pt)).copied();
+    let is_red = params.is_some_and(|params| params.red() == Some(pt));
+    let (payload, redundant) = if is_red { open_red(&packet) } else { (packet.payload.clone(), Vec::new()) };
     let codec = params.and_then(|params| our_codec(params.spec().codec));
     if client.config.trace_packets
-        && let Some(parsed) = codec.and_then(|codec| parse(codec, &packet.payload).ok())
+        && let Some(parsed) = codec.and_then(|codec| parse(codec, &payload).ok())
     {
         client.events.push_back(ClientEvent::Packet { slot, stamp: parsed.stamp });
     }
@@ -246,10 +253,26 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
             rtp_time: packet.header.timestamp,
             marker: packet.header.marker,
             codec,
-            payload: packet.payload,
+            payload,
+            redundant,
         },
     );
     client.events.extend(decoder.poll_decoded().map(|frame| ClientEvent::Frame { slot, frame }));
+}
+
+/// A redundant block of sound: how many ticks older than its packet, and its payload.
+type Older = (u32, Vec<u8>);
+
+/// The primary of a packet of redundant audio, and its older blocks with their timestamps. What cannot be read stays as it is, and is no Opus.
+fn open_red(packet: &RtpPacket) -> (Arc<[u8]>, Vec<Older>) {
+    let Ok(mut blocks) = RedDecoder::decode(&packet.payload) else {
+        return (packet.payload.clone(), Vec::new());
+    };
+    let primary = blocks.pop().map_or(&[][..], |block| block.payload);
+    let older = blocks
+        .iter()
+        .map(|block| (packet.header.timestamp.wrapping_sub(block.timestamp_offset), block.payload.to_vec()));
+    (primary.into(), older.collect())
 }
 
 /// Sends the frames that are due.
@@ -266,7 +289,18 @@ pub(super) fn send_due(client: &mut Client, now: Instant) {
     }
 }
 
-fn write(client: &mut Client, now: Instant, packet: Outgoing) {
+fn write(client: &mut Client, now: Instant, mut packet: Outgoing) {
+    if let Some(red) = client.red_of.get(&packet.pt) {
+        // As libwebrtc does by default: the packet before goes with each.
+        let sound = (packet.rtp_time, packet.payload.clone());
+        let before = client.last_sound.insert(packet.mid, sound).map(|(rtp_time, payload)| RedundantBlock {
+            pt: *packet.pt,
+            timestamp_offset: packet.rtp_time.wrapping_sub(rtp_time),
+            payload,
+        });
+        packet.payload = RedEncoder::encode(*packet.pt, &packet.payload, before.as_slice());
+        packet.pt = *red;
+    }
     let mut direct = client.rtc.direct_api();
     let Some(stream) = direct.stream_tx_by_mid(packet.mid, packet.rid) else {
         // The server's answer did not take this m-line or layer.
@@ -321,6 +355,13 @@ pub(super) fn start_encoders(
     match source.kind() {
         Kind::Audio => {
             let line = Line { mid, rid: None, pt };
+            let red = (client.config.red == Red::Sends)
+                .then(|| client.rtc.codec_config().find(|params| params.pt() == pt)?.red())
+                .flatten();
+            client.last_sound.remove(&mid);
+            if let Some(red) = red {
+                client.red_of.insert(pt, red);
+            }
             let numbers = numbers(client, &line, &mut rng, now);
             client.audio.push(AudioEncoder::new(line, stamp(0), numbers, rng, now));
         }

@@ -27,7 +27,15 @@ impl Slot {
     fn packet(&mut self, at_ms: u64, payload: Vec<u8>, marker: bool, codec: Codec) -> SlotPacket {
         self.seq += 1;
         let rtp_time = (at_ms * 90) as u32;
-        SlotPacket { ssrc: 1, seq: self.seq, rtp_time, marker, codec: Some(codec), payload: payload.into() }
+        SlotPacket {
+            ssrc: 1,
+            seq: self.seq,
+            rtp_time,
+            marker,
+            codec: Some(codec),
+            payload: payload.into(),
+            redundant: Vec::new(),
+        }
     }
 
     fn send(&mut self, at_ms: u64, payloads: Vec<Vec<u8>>, codec: Codec) {

@@ -27,9 +27,12 @@ export function sentVideo<C extends Codec>(capabilities: readonly C[], preferred
   return chosen.length ? [...chosen, ...all.filter((codec) => is(codec, 'video/rtx'))] : all;
 }
 
-/** Opus alone. */
+/**
+ * Opus, and after it redundant audio (RED, RFC 2198) where the browser has it: the server sends it to who loses packets. Behind
+ * Opus it is received and not sent; {@link tuneOpus} lets the microphone send it.
+ */
 export function audioCodecs<C extends Codec>(capabilities: readonly C[]): C[] {
-  return capabilities.filter((codec) => is(codec, 'audio/opus'));
+  return ['audio/opus', 'audio/red'].flatMap((mime) => capabilities.filter((codec) => is(codec, mime)));
 }
 
 function is(codec: Codec, mimeType: string): boolean {

@@ -6,7 +6,11 @@ export function midsOf(sdp: string): string[] {
 }
 
 export interface OpusTuning {
-  /** Send next to nothing in silence (RFC 7587, section 3.1.3). */
+  /**
+   * It is a voice: send next to nothing in silence (RFC 7587, section 3.1.3), and each packet again with the next one (RED, RFC 2198).
+   * Up to 40 kbit/s more while somebody speaks, a fortieth of a camera, and a packet that is lost on the way to the server is
+   * not missing for the whole class.
+   */
   dtx: boolean;
   stereo: boolean;
   maxAverageBitrateBps: number;
@@ -22,7 +26,9 @@ export function tuneOpus(answer: string, byMid: Readonly<Record<string, OpusTuni
     const mid = /^a=mid:(\S+)/m.exec(section)?.[1];
     const tuning = mid === undefined ? undefined : byMid[mid];
     const payloadType = /^a=rtpmap:(\d+) opus\/48000/im.exec(section)?.[1];
-    return tuning && payloadType !== undefined ? withFmtp(section, payloadType, parametersOf(tuning)) : section;
+    if (!tuning || payloadType === undefined) return section;
+    const opus = withFmtp(section, payloadType, parametersOf(tuning));
+    return tuning.dtx ? redFirst(opus) : opus;
   });
   return head + tuned.join('');
 }
@@ -34,6 +40,16 @@ function parametersOf({ dtx, stereo, maxAverageBitrateBps }: OpusTuning): Record
     ...(stereo && { stereo: '1', 'sprop-stereo': '1' }),
     maxaveragebitrate: String(maxAverageBitrateBps),
   };
+}
+
+/** Puts RED before the rest: libwebrtc sends it where it comes before Opus, and plain Opus elsewhere. */
+function redFirst(section: string): string {
+  const red = /^a=rtpmap:(\d+) red\/48000/im.exec(section)?.[1];
+  if (red === undefined) return section;
+  return section.replace(/^(m=audio \S+ \S+)(.*?)(\r?)$/m, (_, head: string, formats: string, end: string) => {
+    const others = formats.split(' ').filter((format) => format && format !== red);
+    return [head, red, ...others].join(' ') + end;
+  });
 }
 
 function withFmtp(section: string, payloadType: string, parameters: Record<string, string>): string {

@@ -116,8 +116,14 @@ describe('codecs', () => {
     expect(cameraEncodings('av1')[0]?.scalabilityMode).toBe('L1T1');
   });
 
-  it('speaks Opus', () => {
-    expect(audioCodecs([{ mimeType: 'audio/opus' }, { mimeType: 'audio/red' }])).toEqual([{ mimeType: 'audio/opus' }]);
+  it('speaks Opus, and takes redundant audio where the browser has it', () => {
+    const [opus, red, other] = [
+      { mimeType: 'audio/opus' },
+      { mimeType: 'audio/red' },
+      { mimeType: 'audio/PCMU' },
+    ] as const;
+    expect(audioCodecs([red, other, opus])).toEqual([opus, red]);
+    expect(audioCodecs([other, opus])).toEqual([opus]);
   });
 });
 
@@ -155,6 +161,21 @@ describe('sdp', () => {
       ...sdp.split('\r\n').slice(9),
     ]);
     expect(tuneOpus(sdp, {})).toBe(sdp);
+  });
+
+  it('sends redundant audio of a voice, and of nothing else', () => {
+    const line = (mid: string) => [
+      'm=audio 9 UDP/TLS/RTP/SAVPF 111 63',
+      `a=mid:${mid}`,
+      'a=rtpmap:111 opus/48000/2',
+      'a=rtpmap:63 red/48000/2',
+    ];
+    const tuned = tuneOpus(['v=0', ...line('0'), ...line('3'), ...line('4'), ''].join('\r\n'), {
+      '0': { dtx: true, stereo: false, maxAverageBitrateBps: 40_000 },
+      '3': { dtx: false, stereo: true, maxAverageBitrateBps: 128_000 },
+    });
+    const formats = tuned.split('\r\n').filter((text) => text.startsWith('m='));
+    expect(formats.map((text) => text.split(' ').slice(3).join(' '))).toEqual(['63 111', '111 63', '111 63']);
   });
 });
 
