@@ -125,7 +125,8 @@ worker_stats! {
         datagrams_out => "lectern_datagrams_out_total", "Datagrams that went out.";
         bytes_out => "lectern_bytes_out_total", "Bytes of the datagrams that went out.";
         datagrams_dropped => "lectern_datagrams_dropped_total", "Datagrams that belong to no peer.";
-        datagrams_refused => "lectern_datagrams_refused_total", "Datagrams of a peer that the engine answered with an error; SRTP with a wrong tag is dropped uncounted.";
+        datagrams_refused => "lectern_datagrams_refused_total", "Datagrams of a peer that the engine answered with an error.";
+        media_unproved => "lectern_media_unproved_total", "SRTP and SRTCP of a peer's address that was dropped: a wrong tag, or a packet that had come before.";
         rtp_in => "lectern_rtp_packets_in_total", "RTP packets from publishers.";
         rtp_forwarded => "lectern_rtp_packets_forwarded_total", "RTP packets written to subscribers.";
         rtp_denied => "lectern_rtp_packets_denied_total", "RTP packets dropped because of policy, mute or an unknown SSRC.";

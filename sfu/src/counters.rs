@@ -13,9 +13,10 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Datagrams that belong to no peer, or that its engine does not accept.
     pub datagrams_dropped: u64,
-    /// Datagrams of a peer that its engine answered with an error, or that were of too many unknown streams. SRTP with a wrong tag is
-    /// not in it: the engine drops it without a word.
+    /// Datagrams of a peer that its engine answered with an error, or that were of too many unknown streams.
     pub datagrams_refused: u64,
+    /// SRTP and SRTCP from a peer's address that its engine dropped: a wrong tag, or a packet that had come before.
+    pub media_unproved: u64,
     /// RTP packets that publishers sent.
     pub rtp_in: u64,
     /// RTP packets written to subscribers.

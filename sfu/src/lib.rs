@@ -21,6 +21,7 @@ pub mod limits;
 pub mod media;
 mod node;
 mod peer;
+mod proof;
 mod publish;
 mod room;
 mod sdp;

@@ -152,7 +152,8 @@ impl Node {
             Some(taken)
         });
         match taken {
-            Some(Taken::Accepted) => {}
+            Some(Taken::Proved | Taken::Accepted) => {}
+            Some(Taken::Unproved) => self.out.counters.media_unproved += 1,
             Some(Taken::Refused) => self.out.counters.datagrams_refused += 1,
             Some(Taken::NotAccepted) | None => self.out.counters.datagrams_dropped += 1,
         }

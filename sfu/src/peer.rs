@@ -27,6 +27,7 @@ use crate::forward::rewrite::Rewritten;
 use crate::io::OfferError;
 use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
+use crate::proof;
 use crate::publish::clock::SenderTime;
 use crate::sdp::{MediaLine, keep_offered_sound, pair_first_slots, read_offer};
 
@@ -73,7 +74,7 @@ impl std::fmt::Debug for PeerShared {
 impl PeerShared {
     /// Makes the certificate of the node.
     pub fn new(candidates: Vec<SocketAddr>) -> Self {
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let crypto = Arc::new(proof::counting_crypto());
         let certificate =
             crypto.dtls_provider.generate_certificate().expect("aws-lc-rs can generate certificates");
         PeerShared { crypto, certificate, candidates }
@@ -172,8 +173,13 @@ pub enum PeerOutput {
 /// What became of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The engine has it.
+    /// It comes from the peer: SRTP or SRTCP with a right tag, or STUN, which is fed after its MESSAGE-INTEGRITY was verified. Only
+    /// this may move or extend anything.
+    Proved,
+    /// The engine has it, which proves nothing: DTLS. What a finished handshake proves is told by [`PeerOutput::Connected`].
     Accepted,
+    /// SRTP or SRTCP that the engine dropped: a wrong tag, or one that had come before.
+    Unproved,
     /// Not for this peer.
     NotAccepted,
     /// The engine refused it (forged, damaged); the peer goes on.
@@ -378,14 +384,21 @@ impl Peer {
             }
             self.stranger = Some(self.admit(ssrc));
         }
+        let opened = proof::opened();
         // An error is no reason to end the session: a forged plaintext alert causes one in the handshake.
         if self.rtc.handle_input(input).is_err() {
             return Taken::Refused;
         }
+        // RFC 7983, section 7.
+        match contents.first() {
+            Some(20..=63) => return Taken::Accepted,
+            Some(128..=191) if proof::opened() == opened => return Taken::Unproved,
+            _ => {}
+        }
         if let Some((_, heard)) = self.path.as_mut().filter(|(address, _)| *address == source) {
             *heard = now;
         }
-        Taken::Accepted
+        Taken::Proved
     }
 
     /// Notes how things stand before the engine sees a packet of an unknown stream.

@@ -22,12 +22,15 @@ fn line_05_replay() {
     let scene = Scene::open("line-05");
     let alice = &scene.alice;
     let before = scene.server.metric("lectern_rtp_packets_in_total");
+    let unproved = || scene.server.metric("lectern_media_unproved_total");
+    let counted = unproved();
     let began = Instant::now();
-    let mut replayed = 0;
+    let (mut replayed, mut rtp) = (0, 0);
     for _ in 0..20 {
         for datagram in sent(&alice.caller, is_media) {
             alice.caller.socket.send_to(&datagram, alice.media).unwrap();
             replayed += 1;
+            rtp += u32::from(is_rtp(&datagram));
             if replayed % 50 == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -40,6 +43,9 @@ fn line_05_replay() {
     // Each of the two sends about 250 packets a second; 500 would be a lot.
     let real = began.elapsed().as_secs_f64() * 2.0 * 500.0;
     assert!(taken < real, "{taken} packets were taken in {:?}, {replayed} replayed", began.elapsed());
+    // On a loaded machine the kernel loses some on the way.
+    let counted = unproved() - counted;
+    assert!(counted > f64::from(rtp) / 2.0, "{counted} of {rtp} were counted");
     scene.close();
 }
 
@@ -49,13 +55,9 @@ fn line_06_bad_tags() {
     let scene = Scene::open("line-06");
     let alice = &scene.alice;
     let samples = sent(&alice.caller, is_media);
-    let refused = || {
-        scene.server.metric("lectern_datagrams_refused_total")
-            + scene.server.metric("lectern_datagrams_dropped_total")
-            + scene.server.metric("lectern_rtp_packets_denied_total")
-    };
+    let unproved = || scene.server.metric("lectern_media_unproved_total");
     let taken = scene.server.metric("lectern_rtp_packets_in_total");
-    let (before, log) = (refused(), scene.server.log().lines().count());
+    let (before, log) = (unproved(), scene.server.log().lines().count());
     let began = Instant::now();
     let mut count = 0_u32;
     while began.elapsed() < Duration::from_secs(3) {
@@ -80,7 +82,10 @@ fn line_06_bad_tags() {
     let elapsed = began.elapsed().as_secs_f64();
     let taken = scene.server.metric("lectern_rtp_packets_in_total") - taken;
     assert!(taken < elapsed * 2.0 * 500.0, "{taken} of {count} packets were taken");
-    eprintln!("bad tags: {count} sent, {} counted as refused, {taken} real", refused() - before);
+    let counted = unproved() - before;
+    eprintln!("bad tags: {count} sent, {counted} counted, {taken} real");
+    // What the kernel's queue did not hold never arrived.
+    assert!(counted > 1_000.0 && counted <= f64::from(count) + 100.0, "{counted} of {count} were counted");
     let lines = scene.server.log().lines().count() - log;
     assert!(lines < 50, "{lines} lines of log for {count} packets");
     scene.close();

@@ -318,11 +318,6 @@ impl Scene {
         self.metronome.longest() * 3
     }
 
-    /// Holds what follows against the memory of now.
-    pub fn take_memory_as_baseline(&mut self) {
-        self.baseline = self.server.resident();
-    }
-
     /// What must hold after anything that was done.
     pub fn close(mut self) {
         assert!(self.server.runs(), "the server has ended:\n{}", self.server.log());

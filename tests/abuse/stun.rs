@@ -1,5 +1,7 @@
 //! Lines 14 and 15: STUN.
 
+use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use crate::caller::{eventually, is_stun};
@@ -109,29 +111,73 @@ fn line_14_malformed_stun() {
     scene.close();
 }
 
-/// Line 15, as far as STUN goes: what is not authenticated gets no answer larger than itself, and few of them.
+/// Line 15: what is not authenticated gets no answer larger than itself, and at most ten in a second; whatever it asks for, of STUN
+/// or of TURN.
 #[test]
 fn line_15_no_amplification() {
     let scene = Scene::open("line-15");
-    let stranger = stranger();
     let target = media_of(&scene);
-    let plain = request(None, &[]);
-    let unknown = request(None, &[(6, 8, b"aaaa:bbb"), (8, 20, &[9; 20])]);
+    let real = || scene.alice.caller.seen().sent.iter().rev().find(|sent| is_stun(sent)).cloned();
+    eventually("Alice checks her connection", PATIENCE, || real().is_some());
+    let real = real().unwrap();
+    let name_end = 24 + usize::from(u16::from_be_bytes([real[22], real[23]]));
+    assert_eq!(real[20..22], [0, 6], "the first attribute is USERNAME");
+    let name = (6_u16, (name_end - 24) as u16, &real[24..name_end.next_multiple_of(4)]);
+    let of_nobody = (6_u16, 8_u16, &b"aaaa:bbb"[..]);
+    let integrity = (8_u16, 20_u16, &[9_u8; 20][..]);
+    let with_kind = |kind: u16, attributes: &[(u16, u16, &[u8])]| {
+        let mut message = request(None, attributes);
+        message[0..2].copy_from_slice(&kind.to_be_bytes());
+        message
+    };
+    // REQUESTED-TRANSPORT: UDP (RFC 8656, section 18.7).
+    let transport = (0x19_u16, 4_u16, &[17_u8, 0, 0, 0][..]);
+    let messages = [
+        request(None, &[]),
+        request(None, &[of_nobody]),
+        request(None, &[of_nobody, integrity]),
+        request(None, &[name]),
+        request(None, &[name, integrity]),
+        // A binding indication, answers to what nobody asked, and TURN: Allocate, Refresh, CreatePermission, ChannelBind, Connect.
+        with_kind(0x0011, &[name, integrity]),
+        with_kind(0x0101, &[]),
+        with_kind(0x0111, &[]),
+        with_kind(0x0003, &[transport]),
+        with_kind(0x0003, &[name, transport, integrity]),
+        with_kind(0x0004, &[]),
+        with_kind(0x0008, &[]),
+        with_kind(0x0009, &[]),
+        with_kind(0x000a, &[]),
+    ];
+    let strangers: Vec<UdpSocket> = (0..4).map(|_| stranger()).collect();
+    let mut answers: Vec<Vec<Instant>> = vec![Vec::new(); strangers.len()];
+    // How long each message was, by its transaction.
+    let mut asked: HashMap<[u8; 12], usize> = HashMap::new();
     let began = Instant::now();
-    let (mut asked, mut answers) = (0_usize, Vec::new());
     let mut buffer = [0; 2_048];
-    while began.elapsed() < Duration::from_secs(2) {
-        for message in [&plain, &unknown] {
-            stranger.send_to(message, target).unwrap();
-            asked += 1;
+    while began.elapsed() < Duration::from_secs(3) {
+        for (stranger, answers) in strangers.iter().zip(&mut answers) {
+            for message in &messages {
+                let mut message = message.clone();
+                let mut transaction = [7; 12];
+                transaction[..8].copy_from_slice(&(asked.len() as u64).to_be_bytes());
+                message[8..20].copy_from_slice(&transaction);
+                asked.insert(transaction, message.len());
+                stranger.send_to(&message, target).unwrap();
+            }
+            while let Ok(length) = stranger.recv(&mut buffer) {
+                let transaction = buffer[8..20].try_into().unwrap();
+                let question = asked.get::<[u8; 12]>(transaction).copied();
+                assert!(question.is_some_and(|question| length <= question), "{length} for {question:?}");
+                answers.push(Instant::now());
+            }
         }
-        while let Ok(length) = stranger.recv(&mut buffer) {
-            answers.push(length);
-        }
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(asked > 1_000, "{asked}");
-    assert!(answers.iter().all(|length| *length <= plain.len()), "{answers:?}");
-    assert!(answers.len() <= 20, "{} answers in 2 s", answers.len());
+    assert!(asked.len() > 10_000, "{}", asked.len());
+    for times in answers {
+        let too_many = times.windows(11).find(|eleven| eleven[10] - eleven[0] < Duration::from_secs(1));
+        assert!(too_many.is_none(), "{} answers, eleven of them within a second", times.len());
+    }
     scene.close();
 }

@@ -36,7 +36,7 @@ pub struct Member {
     /// Its clock against ours.
     pub clock: CaptureClock,
     pub added: Instant,
-    /// When it last sent something that was taken.
+    /// When something last came that proved to be its own.
     pub last_heard: Instant,
     /// Media flows.
     pub connected: bool,

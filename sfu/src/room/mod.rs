@@ -376,9 +376,11 @@ impl Room {
         }
         let Some(member) = self.member_mut(key) else { return Taken::NotAccepted };
         let taken = member.peer.handle_datagram(now, source, destination, contents);
-        if taken == Taken::Accepted {
-            member.last_heard = now;
+        if matches!(taken, Taken::Proved | Taken::Accepted) {
             member.traffic.received_bytes += contents.len() as u64;
+        }
+        if taken == Taken::Proved {
+            member.last_heard = now;
             if member.was_connected && !member.connected && !member.closed {
                 self.set_connected(now, key, out);
             }

@@ -235,6 +235,74 @@ fn stun_without_the_password_moves_nothing() {
     assert_unharmed(&mut world, ann, bob);
 }
 
+/// What anybody can send who knows somebody's address: media of which it has seen the heads, with tags that fit nothing, what had
+/// come before, and DTLS.
+fn unproved(world: &mut World, who: Who) -> Vec<Vec<u8>> {
+    world.keep_sent(who);
+    world.run(1500 * MS);
+    let sent = world.person(who).sent().to_vec();
+    let is_rtcp = |bytes: &[u8]| (192..=223).contains(&bytes[1]);
+    let mut out = Vec::new();
+    for rtcp in [false, true] {
+        let real = sent.iter().rev().filter(|bytes| bytes[0] >= 128 && is_rtcp(bytes) == rtcp);
+        for bytes in real.take(20) {
+            let mut forged = bytes.clone();
+            // In the tag of RTP; before the index of RTCP, where its tag is (RFC 3711, section 3.4; RFC 7714, section 9.2).
+            let at = forged.len() - 9;
+            forged[at] ^= 1;
+            out.push(forged);
+        }
+        assert!(out.len() > 1, "there is some of each");
+    }
+    let old = sent.iter().rev().filter(|bytes| bytes[0] >= 128 && !is_rtcp(bytes));
+    out.extend(old.take(20).cloned());
+    // Application data of the epoch that is in use.
+    out.push([&[23, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 99, 0, 32][..], &[7; 32]].concat());
+    out
+}
+
+#[test]
+fn media_without_proof_does_not_keep_a_connection_alive() {
+    let (mut world, ann, bob) = call(10);
+    let own = world.person(ann).public();
+    let unproved = unproved(&mut world, ann);
+    world.step("what is on its way arrives").run(100 * MS);
+    world.step("dies").kill(ann);
+    let before = world.node().counters();
+    let mut media = 0;
+    for round in 0..100_usize {
+        let bytes = &unproved[round % unproved.len()];
+        media += u64::from(bytes[0] >= 128);
+        world.inject(own, bytes);
+        world.run(100 * MS);
+    }
+    let counters = world.node().counters();
+    assert_eq!(counters.media_unproved - before.media_unproved, media, "each is counted");
+    assert_eq!(world.person(ann).node_disconnected(), 1, "she is told as lost");
+    assert_eq!(world.person(ann).node_connected(), 1, "and not as back");
+    assert_eq!(world.person(bob).node_disconnected(), 0);
+}
+
+#[test]
+fn media_without_proof_does_not_hold_a_peer_at_an_address_that_it_has_left() {
+    for seed in sim::seeds(3) {
+        let (mut world, ann, bob) = call(seed);
+        let old = world.person(ann).public();
+        let unproved = unproved(&mut world, ann);
+        world.step("another address").rebind(ann);
+        world.forget();
+        let mut rounds = 0;
+        while !(world.sees(ann, bob, Source::Camera) && world.sees(bob, ann, Source::Camera)) {
+            assert!(rounds < 60, "seed {seed}: media has not followed within six seconds");
+            world.inject(old, &unproved[rounds % unproved.len()]);
+            world.run(100 * MS);
+            rounds += 1;
+        }
+        world.run(1000 * MS);
+        world.assert_clean();
+    }
+}
+
 /// str0m gives an m-line to the stream that a packet names before it checks the packet's tag: seed 26 of
 /// `random_and_mutated_datagrams_break_nothing` found it.
 #[test]
