@@ -34,6 +34,12 @@ const MAX_VIEW: usize = 64;
 /// Bytes that a packet has besides its payload: RTP header and extensions, SRTP's tag.
 const PACKET_OVERHEAD: usize = 44;
 
+/// The engine may say "now" again and again; a millisecond is finer than anything it does.
+const GRAIN: Duration = Duration::from_millis(1);
+/// The same for a member who sends nothing and gets no picture: it has nothing to repair, to acknowledge or to pace, but its estimator
+/// asks for each round-trip time, and its pacer for each 40 ms. Sound is sent as it comes, and reports may wait this long.
+const QUIET_GRAIN: Duration = Duration::from_millis(50);
+
 /// Where a room puts what it gives out.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -492,9 +498,8 @@ impl Room {
     /// Registers when a member wants to be woken. An earlier entry stays: waking too early is harmless, and cheaper than moving
     /// an entry for each packet.
     fn schedule(&mut self, now: Instant, key: usize, at: Instant) {
-        // The engine may say "now" again and again; a millisecond is finer than anything it does.
-        let at = at.max(now + Duration::from_millis(1));
         let Some(member) = self.members.get_mut(key).and_then(Option::as_mut) else { return };
+        let at = at.max(now + if member.is_quiet() { QUIET_GRAIN } else { GRAIN });
         if member.deadline.is_some_and(|deadline| deadline <= at) {
             return;
         }
