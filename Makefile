@@ -80,7 +80,6 @@ lint: $(STAMPS)/web-deps ## what .ci/run checks before the tests
 
 .PHONY: bench
 bench: build $(STAMPS)/e2e-deps $(STAMPS)/browsers ## measure again what docs/benchmarks.md shows
-	@cargo build --package load
 	@cd tests/e2e && node bench/run.mjs $(BENCH)
 
 .PHONY: clean-stamps

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod serve;
 mod token;
 
@@ -16,6 +17,7 @@ pub fn main() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("token", matches)) => token::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
         Some(("config-doc", _)) => {
             print!("{}", documentation());
             Ok(())
@@ -40,6 +42,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_settings(Command::new("serve").about("Runs the server")))
         .subcommand(with_settings(token::command()))
+        .subcommand(bench::command())
         .subcommand(Command::new("config-doc").about("Prints docs/configuration.md").hide(true))
 }
 

@@ -4,6 +4,7 @@
 //! [`Server::start`] brings everything up from [`config::Settings`]; [`Server::stop`] ends it in order.
 
 pub mod addresses;
+pub mod bench;
 pub mod classrooms;
 pub mod cli;
 pub mod clock;

@@ -11,7 +11,8 @@ export const CRATE_ARROWS = {
   sfu: [],
   signaling: ['sfu'],
   recording: ['sfu'],
-  lectern: ['sfu', 'signaling', 'recording'],
+  // `sim` for `lectern bench`: its participants are those of the simulated world.
+  lectern: ['sfu', 'signaling', 'recording', 'sim'],
   sim: ['sfu', 'signaling', 'recording'],
 };
 

@@ -2,6 +2,7 @@
 //! with it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
 
+mod bench;
 #[path = "../support/caller.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod caller;

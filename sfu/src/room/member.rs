@@ -6,7 +6,7 @@ use crate::forward::red::Protection;
 use crate::forward::slot::Slot;
 use crate::id::PeerId;
 use crate::io::{PeerPolicy, Picture, Quality, Traffic};
-use crate::media::{Mid, Source};
+use crate::media::{Kind, Mid, Source};
 use crate::peer::Peer;
 use crate::publish::clock::CaptureClock;
 use crate::publish::track::Track;
@@ -108,6 +108,13 @@ impl Member {
             reports: Vec::new(),
             worst: None,
         }
+    }
+
+    /// Whether it sends nothing and no picture goes to it, so that its engine's timers may be coarse.
+    pub fn is_quiet(&self) -> bool {
+        self.connected
+            && !self.tracks.iter().flatten().any(Track::is_open)
+            && self.slots.iter().all(|slot| slot.kind == Kind::Audio || slot.occupant().is_none())
     }
 
     pub fn track(&self, source: Source) -> Option<&Track> {

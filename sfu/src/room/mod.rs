@@ -33,6 +33,12 @@ use member::Member;
 /// Pictures of a view that are looked at; a client shows fewer.
 const MAX_VIEW: usize = 64;
 
+/// The engine may say "now" again and again; a millisecond is finer than anything it does.
+const GRAIN: Duration = Duration::from_millis(1);
+/// The same for a member who sends nothing and gets no picture: it has nothing to repair or to acknowledge, but its engine asks for
+/// each round-trip time. Sound is sent as it comes, and reports may wait this long.
+const QUIET_GRAIN: Duration = Duration::from_millis(50);
+
 /// Where a room puts what it gives out.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -501,9 +507,8 @@ impl Room {
     /// Registers when a member wants to be woken. An earlier entry stays: waking too early is harmless, and cheaper than moving
     /// an entry for each packet.
     fn schedule(&mut self, now: Instant, key: usize, at: Instant) {
-        // The engine may say "now" again and again; a millisecond is finer than anything it does.
-        let at = at.max(now + Duration::from_millis(1));
         let Some(member) = self.members.get_mut(key).and_then(Option::as_mut) else { return };
+        let at = at.max(now + if member.is_quiet() { QUIET_GRAIN } else { GRAIN });
         if member.deadline.is_some_and(|deadline| deadline <= at) {
             return;
         }

@@ -1,11 +1,8 @@
 // What the server adds to a packet, with nine people in a seminar who all send and see each other (72 pictures, three voices
 // each): from the kernel's receive to the system call that sends, as the server's own histogram counts it. Once with nine
 // people in Chromium, whose nine encoders and 72 decoders want more than this machine's cores, so that the figure is mostly waiting for
-// one; and once with nine synthetic ones (tests/load), which leave the server room.
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { root, Server } from '../lib/server.mjs';
+// one; and once with nine synthetic ones (`lectern bench`), which leave the server room.
+import { lectern, Server } from '../lib/server.mjs';
 import { sleep, until } from '../lib/until.mjs';
 import { World } from '../lib/world.mjs';
 import { table } from './table.mjs';
@@ -63,9 +60,9 @@ async function over(server, action) {
 async function synthetic() {
   const server = await Server.start();
   try {
-    const people = ['--participants', '9', '--publishers', '9', '--seconds', String(SECONDS), '--json'];
-    const where = ['--http', new URL(server.url).host, '--secret', server.secret, '--pid', String(server.pid)];
-    return await over(server, () => promisify(execFile)(join(root, 'target/debug/load'), [...where, ...people]));
+    const who = ['--scenario', 'seminar', '--people', '9', '--seconds', String(SECONDS), '--ramp-steps', '0', '--json'];
+    const where = ['--url', server.url, '--secret', server.secret, '--pid', String(server.pid)];
+    return await over(server, () => lectern(['bench', ...who, ...where]));
   } finally {
     await server.stop();
   }

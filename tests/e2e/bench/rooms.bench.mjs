@@ -1,51 +1,58 @@
-// Rooms of 2, 50 and 500 people: memory and CPU of the server a participant. The people are those of tests/load: real
-// signalling, real UDP, valid VP8 and Opus, no browser. A fresh server for each room.
+// What a packet, a participant and a join cost, in lectures and a seminar: `lectern bench` of the release build, which starts
+// its own server for each and runs its yardsticks beside it.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { root, Server } from '../lib/server.mjs';
+import { root } from '../lib/server.mjs';
 import { table } from './table.mjs';
 
 const ROOMS = [
-  { participants: 2, publishers: 2 },
-  { participants: 50, publishers: 4 },
-  { participants: 500, publishers: 1 },
+  ['lecture', 10],
+  ['lecture', 50],
+  ['lecture', 150],
+  ['lecture', 500],
+  ['seminar', 10],
 ];
+
+const fixed = (value, digits = 0) => (typeof value === 'number' ? value.toFixed(digits) : '-');
+const ms = (micros) => fixed(micros / 1000, 2);
+const times = (latency) => [latency?.p50Micros, latency?.p99Micros, latency?.p999Micros].map(ms).join(' / ');
 
 export async function measure() {
   const results = [];
-  for (const { participants, publishers } of ROOMS) {
-    const server = await Server.start();
-    try {
-      const { stdout } = await promisify(execFile)(
-        join(root, 'target/debug/load'),
-        [
-          ...['--http', new URL(server.url).host, '--secret', server.secret, '--pid', String(server.pid)],
-          ...['--participants', String(participants), '--publishers', String(publishers), '--seconds', '10', '--json'],
-        ],
-        { maxBuffer: 1 << 24 },
-      );
-      results.push(JSON.parse(stdout));
-    } finally {
-      await server.stop();
-    }
+  for (const [scenario, people] of ROOMS) {
+    const { stdout } = await promisify(execFile)(
+      join(root, 'target/release/lectern'),
+      ['bench', '--scenario', scenario, '--people', String(people), '--json'],
+      { maxBuffer: 1 << 24 },
+    );
+    results.push(JSON.parse(stdout));
   }
   const row = (what, value) => [what, ...results.map(value)];
   return table(
-    ['room of', ...results.map(({ participants, publishers }) => `${participants} (${publishers} send)`)],
+    ['', ...ROOMS.map(([scenario, people]) => `${scenario} ${people}`)],
     [
-      row('resident memory a participant', (one) => `${Math.round(one.residentKiBPerParticipant)} KiB`),
-      row('heap a participant', (one) => `${Math.round(one.heapKiBPerParticipant)} KiB`),
-      row('server CPU a join', (one) => `${one.serverCpuMillisPerJoin.toFixed(1)} ms`),
-      row('join p50 / p95', (one) => `${one.joinMillisP50.toFixed(0)} / ${one.joinMillisP95.toFixed(0)} ms`),
-      row('packets received a second, all together', (one) => Math.round(one.receivedPacketsPerSecond)),
-      row('server CPU, of one core', (one) => `${(one.serverCpuShare * 100).toFixed(0)} %`),
-      row('server CPU a packet', (one) => `${one.serverCpuMicrosPerReceivedPacket.toFixed(1)} µs`),
+      row('packets forwarded a second', (one) => fixed(one.packetsPerSecond)),
+      row('lost, of all', (one) => `${one.lost} of ${one.packets}`),
+      row('server CPU a packet', (one) => `${fixed(one.server.cpuNanosPerPacket)} ns`),
+      row('bare loop a packet', (one) => `${fixed(one.yardsticks.bare.nanosPerPacket)} ns`),
+      row('server over bare loop', (one) => `${fixed(one.ratios.bare, 2)}x`),
+      row('server over bare loop with segments', (one) => `${fixed(one.ratios.bareSegments, 2)}x`),
+      row('server over coturn', (one) => (one.ratios.coturn ? `${fixed(one.ratios.coturn, 2)}x` : '-')),
+      row('latency p50 / p99 / p99.9, ms', (one) => times(one.latency)),
+      row('at half load, ms', (one) => times(one.limit?.halfLoad)),
       row(
-        'sender to receiver p50 / p99',
-        (one) => `${one.latencyMillisP50.toFixed(1)} / ${one.latencyMillisP99.toFixed(1)} ms`,
+        'most packets a second (% of a core; what broke)',
+        ({ limit }) =>
+          limit?.best
+            ? `${fixed(limit.best.packetsPerSecond)} (${fixed(limit.best.mediaCpuShare * 100)} %; ${limit.brokeBy ?? 'nothing'})`
+            : '-',
       ),
-      row('faults a decoder would see', (one) => one.decoderViolations),
+      row('heap a participant', (one) => `${fixed(one.memory.heapKibPerParticipant)} KiB`),
+      row('resident a participant', (one) => `${fixed(one.memory.residentKibPerParticipant)} KiB`),
+      row('join answered p50 / p95, ms', ({ joins }) => `${fixed(joins.answeredMillisP50, 1)} / ${fixed(joins.answeredMillisP95, 1)}`),
+      row('media connected p50 / p95, ms', ({ joins }) => `${fixed(joins.connectedMillisP50, 1)} / ${fixed(joins.connectedMillisP95, 1)}`),
+      row('server CPU a join', (one) => `${fixed(one.joins.serverCpuMillis, 1)} ms`),
     ],
   );
 }

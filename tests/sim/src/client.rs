@@ -176,6 +176,8 @@ pub enum ClientEvent {
         slot: usize,
         /// Whose it is.
         stamp: Stamp,
+        /// Its sequence number in the slot's stream, extended over rollovers.
+        seq: u64,
     },
 }
 

@@ -242,7 +242,7 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
     if client.config.trace_packets
         && let Some(parsed) = codec.and_then(|codec| parse(codec, &payload).ok())
     {
-        client.events.push_back(ClientEvent::Packet { slot, stamp: parsed.stamp });
+        client.events.push_back(ClientEvent::Packet { slot, stamp: parsed.stamp, seq: *packet.seq_no });
     }
     let decoder = &mut client.slots[slot].decoder;
     decoder.handle_packet(

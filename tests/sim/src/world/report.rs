@@ -247,7 +247,7 @@ impl World {
             ClientEvent::KeyframeRequest { source, layer } => {
                 self.people[who].keyframe_requests.push((now, source, layer));
             }
-            ClientEvent::Packet { slot, stamp } => {
+            ClientEvent::Packet { slot, stamp, .. } => {
                 let sighting = Sighting { at: now, slot, stamp, decoded: false };
                 self.people[who].sightings.push(sighting);
                 self.check_announced(who, slot, stamp);

@@ -1,0 +1,366 @@
+//! What `lectern bench` prints: one JSON object, or the same for people.
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::{Serialize, Serializer};
+use sfu::codec::Codec;
+
+use super::histogram::Histogram;
+use super::machine;
+use super::yardstick::Cost;
+
+/// All figures of a run. Names end in their unit; a figure that could not be had is null.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Name of the scenario.
+    pub scenario: &'static str,
+    /// As asked for.
+    pub people: usize,
+    /// How many of them (or beside them) send.
+    pub senders: usize,
+    /// Of the cameras.
+    #[serde(serialize_with = "codec_name")]
+    pub codec: Codec,
+    /// Of a camera.
+    pub bits_per_second: u64,
+    /// How long was measured.
+    pub seconds: f64,
+    /// Whether the server was started for this.
+    pub own_server: bool,
+    /// From the last join until everybody got all that is sent; none if that never came, and then the figures are of less.
+    pub full_rate_after_seconds: Option<f64>,
+    /// The server's CPU; none for one on another machine.
+    pub server: Option<Figures>,
+    /// Packets that the receivers got.
+    pub packets: u64,
+    /// The same a second.
+    pub packets_per_second: f64,
+    /// What the scenario sends, were nothing lost.
+    pub expected_per_second: f64,
+    /// Packets missing when a later one came.
+    pub lost: u64,
+    /// Packets that came behind a later one: repaired, most of all.
+    pub late: u64,
+    /// What a decoder would have stumbled over.
+    pub decoder_violations: u64,
+    /// From the sender's send to the receiver's kernel.
+    pub latency: Latency,
+    /// Joining.
+    pub joins: Joins,
+    /// Growth of the server's memory over its empty state.
+    pub memory: Memory,
+    /// CPU of the generator's media thread, of a core.
+    pub generator_cpu_share: f64,
+    /// Who came and went, in that scenario.
+    pub churn: Option<Churn>,
+    /// The highest rate.
+    pub limit: Option<Limit>,
+    /// The same packets without a media server.
+    pub yardsticks: Yardsticks,
+    /// The server's CPU a packet over that of each yardstick.
+    pub ratios: Ratios,
+}
+
+/// CPU of the server.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Figures {
+    /// All threads.
+    pub cpu_nanos_per_packet: Option<f64>,
+    /// The media workers.
+    pub media_nanos_per_packet: Option<f64>,
+    /// All threads, of a core.
+    pub cpu_share: f64,
+    /// The media workers, of a core.
+    pub media_cpu_share: f64,
+}
+
+/// Quantiles in microseconds.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// Half are faster.
+    #[serde(rename = "p50Micros")]
+    pub p50: Option<f64>,
+    /// 99 of 100 are faster.
+    #[serde(rename = "p99Micros")]
+    pub p99: Option<f64>,
+    /// 999 of 1000 are faster.
+    #[serde(rename = "p999Micros")]
+    pub p999: Option<f64>,
+}
+
+impl Latency {
+    pub(super) fn of(histogram: &Histogram) -> Latency {
+        let quantile = |quantile| histogram.quantile_micros(quantile);
+        Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
+    }
+}
+
+/// Times of joins.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Joins {
+    /// From the connection of the signalling to the answer.
+    pub answered_millis_p50: Option<f64>,
+    /// The same.
+    pub answered_millis_p95: Option<f64>,
+    /// Until ICE and DTLS are done.
+    pub connected_millis_p50: Option<f64>,
+    /// The same.
+    pub connected_millis_p95: Option<f64>,
+    /// CPU of the server for one.
+    pub server_cpu_millis: Option<f64>,
+}
+
+/// Memory of the server.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// Resident.
+    pub resident_kib_per_participant: Option<f64>,
+    /// Resident and anonymous: heap and stacks.
+    pub heap_kib_per_participant: Option<f64>,
+}
+
+/// Comings and goings.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Churn {
+    /// How many left, and as many came.
+    pub came_and_went: u64,
+}
+
+/// The ramp to the highest rate.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// The step at which the worker's core was nearest to half full.
+    pub half_load: Option<Step>,
+    /// The last step that kept the limits.
+    pub best: Option<Step>,
+    /// `loss`, `latency`, `rate` when pictures were held back, or `generator` when that was the one to give up; none when the steps
+    /// ran out.
+    pub broke_by: Option<&'static str>,
+    /// All steps.
+    pub steps: Vec<Step>,
+}
+
+/// One rate.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// In the room.
+    pub people: usize,
+    /// Forwarded.
+    pub packets_per_second: f64,
+    /// Were nothing lost.
+    pub expected_per_second: f64,
+    /// The media worker, of a core.
+    pub media_cpu_share: f64,
+    /// Share of packets lost.
+    pub loss: f64,
+    /// As above.
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// The generator, of a core.
+    pub generator_cpu_share: f64,
+    /// CPU of the server, all threads.
+    pub nanos_per_packet: Option<f64>,
+}
+
+/// One yardstick.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Yardstick {
+    /// CPU a packet.
+    pub nanos_per_packet: Option<f64>,
+    /// Packets sent on.
+    pub packets: u64,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+impl Yardstick {
+    pub(super) fn measured(cost: Cost) -> Yardstick {
+        Yardstick { nanos_per_packet: cost.nanos_per_packet(), packets: cost.packets, missing: None }
+    }
+
+    pub(super) fn failed(missing: String) -> Yardstick {
+        Yardstick { missing: Some(missing), ..Yardstick::default() }
+    }
+}
+
+/// All yardsticks.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Yardsticks {
+    /// Receive, decrypt, seal and send each.
+    pub bare: Yardstick,
+    /// The same, packets to one receiver together as segments.
+    pub bare_segments: Yardstick,
+    /// A relay.
+    pub coturn: Yardstick,
+}
+
+/// The server over the yardsticks.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ratios {
+    /// See [`Yardsticks::bare`].
+    pub bare: Option<f64>,
+    /// See [`Yardsticks::bare_segments`].
+    pub bare_segments: Option<f64>,
+    /// See [`Yardsticks::coturn`].
+    pub coturn: Option<f64>,
+}
+
+fn codec_name<S: Serializer>(codec: &Codec, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{codec:?}").to_lowercase())
+}
+
+/// A figure, or a dash.
+struct Maybe(Option<f64>, usize);
+
+impl Display for Maybe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(value) => write!(f, "{value:.*}", self.1),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (model, cores) = machine();
+        let whole = |value| Maybe(value, 0);
+        let millis = |value: Option<f64>| Maybe(value.map(|us| us / 1e3), 2);
+        let mut row = |name: &str, value: &dyn Display| writeln!(f, "{name:<42} {value}");
+        row("machine", &format_args!("{model}, {cores} cores"))?;
+        row(
+            "scenario",
+            &format_args!(
+                "{} of {}, {} sending {:?} at {} kbit/s and Opus, {:.1} s",
+                self.scenario,
+                self.people,
+                self.senders,
+                self.codec,
+                self.bits_per_second / 1000,
+                self.seconds
+            ),
+        )?;
+        row(
+            "packets forwarded",
+            &format_args!(
+                "{:.0} a second of {:.0} expected",
+                self.packets_per_second, self.expected_per_second
+            ),
+        )?;
+        match self.full_rate_after_seconds {
+            Some(seconds) => row("all of them after", &format_args!("{seconds:.1} s"))?,
+            None => row("all of them after", &"never: the server has held pictures back")?,
+        }
+        row(
+            "lost / late / faults a decoder would see",
+            &format_args!("{} / {} / {}", self.lost, self.late, self.decoder_violations),
+        )?;
+        if let Some(server) = &self.server {
+            row("server CPU a packet", &format_args!("{} ns", whole(server.cpu_nanos_per_packet)))?;
+            row("  of that the media worker", &format_args!("{} ns", whole(server.media_nanos_per_packet)))?;
+            row("server CPU", &format_args!("{:.1} % of a core", server.cpu_share * 100.0))?;
+        } else {
+            row("server CPU", &"not known (name its process with --pid)")?;
+        }
+        for (name, yardstick, ratio) in [
+            ("bare loop", &self.yardsticks.bare, self.ratios.bare),
+            ("bare loop with segments", &self.yardsticks.bare_segments, self.ratios.bare_segments),
+            ("coturn", &self.yardsticks.coturn, self.ratios.coturn),
+        ] {
+            match &yardstick.missing {
+                Some(why) => row(name, why)?,
+                None => row(
+                    name,
+                    &format_args!(
+                        "{} ns a packet; the server takes {} times that",
+                        whole(yardstick.nanos_per_packet),
+                        Maybe(ratio, 2)
+                    ),
+                )?,
+            }
+        }
+        row(
+            "sender to receiver's kernel p50/p99/p99.9",
+            &format_args!(
+                "{} / {} / {} ms",
+                millis(self.latency.p50),
+                millis(self.latency.p99),
+                millis(self.latency.p999)
+            ),
+        )?;
+        let joins = &self.joins;
+        row(
+            "join answered p50/p95",
+            &format_args!(
+                "{} / {} ms",
+                Maybe(joins.answered_millis_p50, 1),
+                Maybe(joins.answered_millis_p95, 1)
+            ),
+        )?;
+        row(
+            "media connected p50/p95",
+            &format_args!(
+                "{} / {} ms",
+                Maybe(joins.connected_millis_p50, 1),
+                Maybe(joins.connected_millis_p95, 1)
+            ),
+        )?;
+        row("server CPU a join", &format_args!("{} ms", Maybe(joins.server_cpu_millis, 2)))?;
+        row(
+            "memory a participant, resident / heap",
+            &format_args!(
+                "{} / {} KiB",
+                whole(self.memory.resident_kib_per_participant),
+                whole(self.memory.heap_kib_per_participant)
+            ),
+        )?;
+        row("generator CPU", &format_args!("{:.0} % of a core", self.generator_cpu_share * 100.0))?;
+        if let Some(churn) = &self.churn {
+            row("came and went", &churn.came_and_went)?;
+        }
+        let Some(limit) = &self.limit else { return Ok(()) };
+        if let Some(half) = &limit.half_load {
+            row(
+                "nearest to half load (p50/p99/p99.9)",
+                &format_args!(
+                    "{:.0} packets/s, {:.0} % of a core: {} / {} / {} ms",
+                    half.packets_per_second,
+                    half.media_cpu_share * 100.0,
+                    millis(half.latency.p50),
+                    millis(half.latency.p99),
+                    millis(half.latency.p999)
+                ),
+            )?;
+        }
+        let broke = match limit.broke_by {
+            Some("generator") => "then the generator could not keep up: the server carries more",
+            Some("latency") => "then p99 passed 50 ms",
+            Some("rate") => "then pictures were held back",
+            Some(_) => "then packets were lost",
+            None => "when the steps ran out",
+        };
+        match &limit.best {
+            Some(best) => row(
+                "most packets",
+                &format_args!(
+                    "{:.0} a second with {:.0} % of a core, {broke}",
+                    best.packets_per_second,
+                    best.media_cpu_share * 100.0
+                ),
+            ),
+            None => row("most packets", &format_args!("not found: {broke} at the first step")),
+        }
+    }
+}
