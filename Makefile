@@ -62,6 +62,7 @@ test-web: $(STAMPS)/web-deps ## vitest
 
 .PHONY: e2e
 e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/venv ## the real server with real browsers and clients
+	@cargo build --package load --bin udp-proxy
 	@echo "== end to end"
 	@cd tests/e2e && node run.mjs $(E2E)
 

@@ -78,3 +78,57 @@ export async function audioPacketsSent() {
   }
   return sum;
 }
+
+const FIELDS = {
+  'inbound-rtp': [
+    'bytesReceived',
+    'packetsReceived',
+    'packetsLost',
+    'framesDecoded',
+    'framesReceived',
+    'framesDropped',
+    'keyFramesDecoded',
+    'frameWidth',
+    'frameHeight',
+    'freezeCount',
+    'totalFreezesDuration',
+    'nackCount',
+    'pliCount',
+    'concealedSamples',
+    'silentConcealedSamples',
+    'totalSamplesReceived',
+    'totalDecodeTime',
+  ],
+  'outbound-rtp': [
+    'rid',
+    'active',
+    'bytesSent',
+    'framesEncoded',
+    'keyFramesEncoded',
+    'frameWidth',
+    'frameHeight',
+    'framesPerSecond',
+    'qualityLimitationReason',
+    'qualityLimitationResolutionChanges',
+    'totalEncodeTime',
+    'encoderImplementation',
+    'scalabilityMode',
+    'targetBitrate',
+  ],
+};
+
+/** The browser's figures of every stream of every open connection: `{at: performance.now(), streams: [{type, kind, mid, …}]}`. */
+export async function figures() {
+  const streams = [];
+  for (const connection of all) {
+    if (connection.connectionState === 'closed') continue;
+    for (const entry of (await connection.getStats()).values()) {
+      const fields = FIELDS[entry.type];
+      if (!fields) continue;
+      const { type, kind, mid } = entry;
+      const picked = fields.filter((field) => entry[field] !== undefined).map((field) => [field, entry[field]]);
+      streams.push({ type, kind, mid, ...Object.fromEntries(picked) });
+    }
+  }
+  return { at: performance.now(), streams };
+}

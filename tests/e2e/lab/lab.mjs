@@ -1,6 +1,7 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
-import { audioPacketsSent, lie, receivedAudioEnergy, soundFigures } from './connections.mjs';
+import { audioPacketsSent, figures, lie, receivedAudioEnergy, soundFigures } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
+import { read, screen } from './screen.mjs';
 import { Ear, Eye, paint, tone } from './sources.mjs';
 
 class Person {
@@ -44,6 +45,9 @@ class Person {
   }
 
   picture(source, options) {
+    // A screen that can be judged (screen.mjs).
+    if (source === 'screen' && options.screen) return screen(options.screen);
+    if (source === 'camera' && options.film) return screen({ kind: 'film', hint: '', ...options.film });
     if (options.drawn === undefined) return paint(options);
     return source === 'screen' ? globalThis.slide() : globalThis.portrait(options.drawn);
   }
@@ -85,6 +89,30 @@ class Person {
       }
     }
     for (const stream of this.session.audio) this.ear.hear(stream);
+  }
+
+  /** Notes the browser's figures again and again, until `measured`. */
+  measure(everyMs = 100) {
+    const samples = [];
+    const note = async () => {
+      const { at, streams } = await figures();
+      for (const stream of streams.filter(({ type }) => type === 'inbound-rtp')) {
+        const slot = this.session.slots.find(({ mid }) => mid === stream.mid);
+        if (slot?.participant) Object.assign(stream, { participant: slot.participant, source: slot.source });
+      }
+      samples.push({ at, streams });
+    };
+    let busy = false;
+    const timer = setInterval(() => {
+      if (busy) return;
+      busy = true;
+      void note().finally(() => (busy = false));
+    }, everyMs);
+    this.measured = async () => {
+      clearInterval(timer);
+      await note();
+      return samples;
+    };
   }
 
   size() {
@@ -165,6 +193,14 @@ globalThis.lab = {
   firstFrameMs: (id) => person(id).firstFrameMs() ?? null,
   marks: (id) => person(id).marks,
   resetGaps: (id) => person(id).eyes.forEach((eye) => eye.resetGap()),
+  /** How `participant`'s screen of pages reads on `id`'s page now. */
+  reads: (id, participant, size) => {
+    const eye = person(id).eyes.get(`${participant} screen`);
+    return (eye && read(eye.video, size)) ?? null;
+  },
+  figures: () => figures(),
+  measure: (id, everyMs) => person(id).measure(everyMs),
+  measured: (id) => person(id).measured(),
   stats: (id) => person(id).session.stats(),
   ids: () => [...people.keys()],
   leave: async (id) => {

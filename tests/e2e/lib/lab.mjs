@@ -34,8 +34,10 @@ export class Lab {
     this.close = close;
   }
 
-  static async open(browser, front) {
+  /** With a `network` (lib/network.mjs), the page's media goes through it. */
+  static async open(browser, front, { network } = {}) {
     const page = await newPage(browser);
+    await network?.carries(page);
     await page.goto(`${front.url}/lab/`);
     await page.waitForFunction('globalThis.labReady');
     const lab = new Lab(

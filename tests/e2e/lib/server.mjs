@@ -38,7 +38,7 @@ export class Server {
 
   /** Starts the process; again after `kill`, on the same data and the same HTTP port. */
   async up() {
-    const ready = join(this.folder, 'ready');
+    const ready = this.readyFile;
     rmSync(ready, { force: true });
     const listen = this.url ? new URL(this.url).host : `${this.options.host ?? '127.0.0.1'}:0`;
     const args = [
@@ -73,6 +73,11 @@ export class Server {
     this.url = readyUrl(text);
     await until('the server answers', async () => (await fetch(`${this.url}/readyz`)).ok);
     return this;
+  }
+
+  /** JSON with the addresses that the server listens on. */
+  get readyFile() {
+    return join(this.folder, 'ready');
   }
 
   get pid() {

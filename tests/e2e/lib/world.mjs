@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { launchChromium } from './chromium.mjs';
 import { Front } from './front.mjs';
 import { Lab, LOOKS } from './lab.mjs';
+import { Network } from './network.mjs';
 import { Server } from './server.mjs';
 
 export class World {
   #labs = [];
+  #networks = [];
   #rooms = 0;
 
   static async start({ browser = true, ...options } = {}) {
@@ -30,10 +32,17 @@ export class World {
     return `${prefix}-${this.#rooms}`;
   }
 
-  async lab() {
-    const lab = await Lab.open(this.browser, this.front);
+  async lab(options) {
+    const lab = await Lab.open(this.browser, this.front, options);
     this.#labs.push(lab);
     return lab;
+  }
+
+  /** A network to open a lab in; the server must have been started with ONE_PORT. */
+  async network(links) {
+    const network = await Network.start(this.server, links);
+    this.#networks.push(network);
+    return network;
   }
 
   /** Joins `identity`, who looks and sounds like LOOKS[look], and stays known in `lab` by the identity. */
@@ -49,6 +58,7 @@ export class World {
     await this.browser?.close();
     await this.front?.stop();
     await this.server.stop();
+    for (const network of this.#networks) await network.stop();
     assert.deepEqual(troubles, []);
   }
 }

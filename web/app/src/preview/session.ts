@@ -235,6 +235,12 @@ export class ScriptedSession implements Session {
     return Promise.resolve();
   }
 
+  screenContent(content: Parameters<Session['screenContent']>[0]): Promise<void> {
+    const local = this.#local.get('screen');
+    if (local) local.track.contentHint = content === 'motion' ? 'motion' : 'detail';
+    return Promise.resolve();
+  }
+
   join = () => Promise.resolve();
   leave = () => Promise.resolve();
   end = () => Promise.resolve();

@@ -1,4 +1,4 @@
-import type { VideoCodec } from './events.js';
+import type { ScreenContent, VideoCodec } from './events.js';
 
 /** The part of `RTCRtpCodec` that choosing needs. */
 export interface Codec {
@@ -62,13 +62,55 @@ const CAMERA_LAYERS = [
 
 export type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string };
 
-/** Encodings of the camera. VP9 and AV1 would turn several encodings into spatial layers of one stream; L1T1 keeps them apart. */
-export function cameraEncodings(codec: VideoCodec): Encoding[] {
-  const scalability = codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
-  return CAMERA_LAYERS.map((layer) => ({ ...layer, ...scalability }));
+/** The part of a sender's parameters that is set here. */
+export interface SendParameters {
+  encodings: Encoding[];
+  degradationPreference?: RTCDegradationPreference;
 }
 
-/** One encoding for a screen: text that was scaled down is no longer text, and a second encoder costs the sharer dearly. */
-export function screenEncodings(): Encoding[] {
-  return [{ maxBitrate: 2_500_000, maxFramerate: 30 }];
+/** Encodings of the camera. VP9 and AV1 would turn several encodings into spatial layers of one stream; L1T1 keeps them apart. */
+export function cameraEncodings(codec: VideoCodec): Encoding[] {
+  return CAMERA_LAYERS.map((layer) => ({ ...layer, ...apart(codec) }));
+}
+
+function apart(codec: VideoCodec): { scalabilityMode?: string } {
+  return codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
+}
+
+/**
+ * Layers of a shared screen, lowest first. Text: both of full size, for text that was scaled down is no longer text; the lower one has
+ * few pictures a second. A film: both move, and the lower one is half as large.
+ */
+const SCREEN_LAYERS: Record<ScreenContent, readonly Encoding[]> = {
+  text: [
+    { rid: 'l', scaleResolutionDownBy: 1, maxFramerate: 5, maxBitrate: 450_000 },
+    { rid: 'h', scaleResolutionDownBy: 1, maxFramerate: 30, maxBitrate: 2_500_000 },
+  ],
+  motion: [
+    { rid: 'l', scaleResolutionDownBy: 2, maxFramerate: 30, maxBitrate: 450_000 },
+    { rid: 'h', scaleResolutionDownBy: 1, maxFramerate: 30, maxBitrate: 2_500_000 },
+  ],
+};
+
+/** Encodings of a screen, as text until the track says otherwise. */
+export function screenEncodings(codec: VideoCodec): Encoding[] {
+  return SCREEN_LAYERS.text.map((layer) => ({ ...layer, ...apart(codec) }));
+}
+
+/** What a screen's track says that it shows: everything but film is to be read. */
+export function screenContent(track: Pick<MediaStreamTrack, 'contentHint'>): ScreenContent {
+  return track.contentHint === 'motion' ? 'motion' : 'text';
+}
+
+/** Sets a screen's sender to its content. */
+export function tuneScreen(parameters: SendParameters, content: ScreenContent): void {
+  const layers = SCREEN_LAYERS[content];
+  // A browser that took one encoding only sends the best.
+  const top = layers.length - parameters.encodings.length;
+  parameters.encodings.forEach((encoding, index) => {
+    const { rid: _, ...layer } = layers[index + top] ?? {};
+    Object.assign(encoding, layer);
+  });
+  // Too little bandwidth or CPU costs a film its size and a text its pictures a second (W3C mst-content-hint, 4).
+  parameters.degradationPreference = content === 'text' ? 'maintain-resolution' : 'balanced';
 }

@@ -14,6 +14,9 @@ import type {
 /** Codec of the video that is sent; what is received is up to the senders. */
 export type VideoCodec = 'vp8' | 'vp9' | 'h264' | 'av1';
 
+/** What a shared screen shows: text has to stay sharp, a film has to move. */
+export type ScreenContent = 'text' | 'motion';
+
 export interface SessionOptions {
   /** Origin of the server; the page's own by default. */
   url?: string;

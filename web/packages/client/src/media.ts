@@ -1,8 +1,18 @@
-import { audioCodecs, cameraEncodings, receivedVideo, screenEncodings, sentVideo, type Codec } from './codecs.js';
+import {
+  audioCodecs,
+  cameraEncodings,
+  receivedVideo,
+  screenContent,
+  screenEncodings,
+  sentVideo,
+  tuneScreen,
+  type Codec,
+} from './codecs.js';
 import { LecternError } from './errors.js';
 import type { MediaStatus, VideoCodec } from './events.js';
 import type { IceServer, Kind, Source } from './protocol.js';
 import { midsOf, tuneOpus } from './sdp.js';
+import { SenderParameters } from './sender.js';
 
 export interface MediaShape {
   videoSlots: number;
@@ -29,6 +39,7 @@ export interface Offer {
 export class MediaLink {
   readonly connection: RTCPeerConnection;
   readonly #senders = new Map<Source, RTCRtpTransceiver>();
+  readonly #parameters = new Map<Source, SenderParameters>();
   readonly #receivers: { kind: Kind; transceiver: RTCRtpTransceiver }[] = [];
   #offer: RTCSessionDescriptionInit | undefined;
   #mids: string[] = [];
@@ -107,6 +118,14 @@ export class MediaLink {
     } catch (thrown) {
       if (!this.isClosed) throw LecternError.from(thrown, 'bad-request');
     }
+    if (source === 'screen' && track) await this.tune(track);
+  }
+
+  /** Sends a screen as its track's `contentHint` asks for. */
+  async tune(screen: MediaStreamTrack): Promise<void> {
+    // Nothing said: whoever shares a screen mostly shows something to be read.
+    if (screen.contentHint === '') screen.contentHint = 'detail';
+    await this.#parameters.get('screen')?.change((parameters) => tuneScreen(parameters, screenContent(screen)));
   }
 
   get isClosed(): boolean {
@@ -145,7 +164,9 @@ export class MediaLink {
   #addTransceivers({ videoSlots, audioSlots, codec }: MediaShape): void {
     for (const source of SENT) {
       const kind: Kind = source === 'camera' || source === 'screen' ? 'video' : 'audio';
-      this.#senders.set(source, this.#addSender(source, kind, codec));
+      const transceiver = this.#addSender(source, kind, codec);
+      this.#senders.set(source, transceiver);
+      this.#parameters.set(source, new SenderParameters(transceiver.sender));
     }
     for (let slot = 0; slot < audioSlots; slot += 1) this.#addReceiver('audio');
     for (let slot = 0; slot < videoSlots; slot += 1) this.#addReceiver('video');
@@ -154,7 +175,8 @@ export class MediaLink {
   #addSender(source: Source, kind: Kind, codec: VideoCodec): RTCRtpTransceiver {
     const capabilities = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
     const codecs = kind === 'audio' ? audioCodecs(capabilities) : sentVideo(capabilities, codec);
-    const encodings = source === 'camera' ? cameraEncodings(codec) : source === 'screen' ? screenEncodings() : [{}];
+    const encodings =
+      source === 'camera' ? cameraEncodings(codec) : source === 'screen' ? screenEncodings(codec) : [{}];
     const transceiver = this.#add(kind, { direction: 'sendonly', sendEncodings: encodings });
     prefer(transceiver, codecs);
     return transceiver;

@@ -74,6 +74,11 @@ export class SessionMedia {
     await this.#link?.send(source, track);
   }
 
+  /** The content of the screen that is sent has changed. */
+  async tune(screen: MediaStreamTrack): Promise<void> {
+    await this.#link?.tune(screen);
+  }
+
   /** The stream of a slot. */
   streamOf(slot: Slot): MediaStream | undefined {
     const place = this.#link?.slotIndex(slot.mid);

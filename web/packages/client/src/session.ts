@@ -5,6 +5,7 @@ import type {
   ConnectionStats,
   LocalTrack,
   MediaStatus,
+  ScreenContent,
   SessionEvents,
   SessionOptions,
   Speakers,
@@ -199,6 +200,16 @@ export class LecternSession extends Emitter<SessionEvents> {
     const { muted } = this.#local.mustGet(source);
     this.#local.set(source, { track, muted });
     await this.#media?.send(source, track);
+  }
+
+  /**
+   * Says what the shared screen shows; also while it is shared. Text stays sharp and may have few pictures a second; a film moves and
+   * may lose size. It is kept in the track's `contentHint`, which may also be set before the track is published.
+   */
+  async screenContent(content: ScreenContent): Promise<void> {
+    const { track } = this.#local.mustGet('screen');
+    track.contentHint = content === 'motion' ? 'motion' : 'detail';
+    await this.#media?.tune(track);
   }
 
   async unpublish(source: Source): Promise<void> {

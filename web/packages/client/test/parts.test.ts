@@ -1,9 +1,19 @@
 import { describe, expect, it } from 'vitest';
 
-import { audioCodecs, cameraEncodings, receivedVideo, sentVideo } from '../src/codecs.js';
+import {
+  audioCodecs,
+  cameraEncodings,
+  receivedVideo,
+  screenContent,
+  screenEncodings,
+  sentVideo,
+  tuneScreen,
+  type SendParameters,
+} from '../src/codecs.js';
 import { corrections, interferences } from '../src/publications.js';
 import { afterEnded, afterJoinError, backoffMs } from '../src/recovery.js';
 import { midsOf, tuneOpus } from '../src/sdp.js';
+import { SenderParameters } from '../src/sender.js';
 import { SlotMap } from '../src/slots.js';
 import { StatsReader } from '../src/stats.js';
 import { AT } from './support/server.js';
@@ -124,6 +134,50 @@ describe('codecs', () => {
     ] as const;
     expect(audioCodecs([red, other, opus])).toEqual([opus, red]);
     expect(audioCodecs([other, opus])).toEqual([opus]);
+  });
+
+  it('keeps a text as large as it is, and lets a film become smaller', () => {
+    const sizes = ({ encodings }: SendParameters) => encodings.map((encoding) => encoding.scaleResolutionDownBy);
+    const parameters: SendParameters = { encodings: screenEncodings('vp9') };
+    expect(sizes(parameters)).toEqual([1, 1]);
+    tuneScreen(parameters, screenContent({ contentHint: 'motion' }));
+    expect(sizes(parameters)).toEqual([2, 1]);
+    expect(parameters.degradationPreference).toBe('balanced');
+    tuneScreen(parameters, screenContent({ contentHint: 'detail' }));
+    expect(parameters).toEqual({ encodings: screenEncodings('vp9'), degradationPreference: 'maintain-resolution' });
+    // Firefox without simulcast: one encoding, the best.
+    const one: SendParameters = { encodings: [{}] };
+    tuneScreen(one, 'text');
+    expect(one.encodings).toEqual([{ scaleResolutionDownBy: 1, maxFramerate: 30, maxBitrate: 2_500_000 }]);
+  });
+});
+
+describe('SenderParameters', () => {
+  /** As a browser: parameters that were read before the last change are refused. */
+  function sender() {
+    let [changes, encodings] = [0, [{ active: true, maxBitrate: 1 }]];
+    return {
+      getParameters: () => ({ encodings: structuredClone(encodings), transactionId: String(changes) }),
+      setParameters: async (parameters: { encodings: typeof encodings; transactionId: string }) => {
+        await Promise.resolve();
+        if (parameters.transactionId !== String(changes)) throw new Error('InvalidModificationError');
+        changes += 1;
+        encodings = parameters.encodings;
+      },
+    } as unknown as RTCRtpSender;
+  }
+
+  it('makes changes that come at once one after the other, and none undoes another', async () => {
+    const real = sender();
+    const parameters = new SenderParameters(real);
+    await Promise.all([
+      parameters.change(({ encodings: [first] }) => Object.assign(first ?? {}, { active: false })),
+      parameters.change(() => {
+        throw new Error('not this browser');
+      }),
+      parameters.change(({ encodings: [first] }) => Object.assign(first ?? {}, { maxBitrate: 2 })),
+    ]);
+    expect(real.getParameters().encodings).toEqual([{ active: false, maxBitrate: 2 }]);
   });
 });
 

@@ -6,6 +6,7 @@ import { toast } from '../../ui/toasts';
 import { canShareScreen, type CaptureKind, type Captures } from '../media/capture';
 import { leads } from './people';
 import { codeOf, type Room } from './room';
+import { createShare, type Share } from './share';
 
 /** What one button shows. */
 export interface OwnButton {
@@ -25,6 +26,9 @@ export interface Own {
   toggleMicrophone(): Promise<void>;
   toggleCamera(): Promise<void>;
   toggleScreen(): Promise<void>;
+  readonly share: Share;
+  /** The answer to what will be shared: the browser asks which screen. */
+  shareScreen(): Promise<void>;
   toggleHand(): Promise<void>;
   /** Publishes what the person chose at the door, unless the join did. */
   begin(wanted: { microphone: boolean; camera: boolean }): Promise<void>;
@@ -49,6 +53,7 @@ export function refused(error: unknown): void {
 /** Joins devices and session. */
 export function createOwn(room: Room, captures: Captures): Own {
   const { session } = room;
+  const share = createShare(room);
   const busy = reactive({ microphone: false, camera: false, screen: false, hand: false });
 
   const local = (source: 'microphone' | 'camera' | 'screen') =>
@@ -127,18 +132,10 @@ export function createOwn(room: Room, captures: Captures): Own {
       if (track) await session.publish('camera', track);
     });
 
-  async function stopScreen(): Promise<void> {
-    for (const source of ['screen', 'screen-audio'] as const) {
-      const now = session.local(source);
-      if (!now) continue;
-      now.track.stop();
-      await session.unpublish(source);
-    }
-  }
-
+  /** Stops sharing, or asks what will be shared. */
   const toggleScreen = () =>
     guarded('screen', async () => {
-      if (session.local('screen')) return stopScreen();
+      if (session.local('screen')) return share.stop();
       const reason = whyNot('screen');
       if (reason) {
         toast({ text: reason, icon: 'info', key: 'reason' });
@@ -148,21 +145,13 @@ export function createOwn(room: Room, captures: Captures): Own {
         toast({ text: t('device.screen.unsupported'), tone: 'bad', icon: 'screenOff', key: 'screen' });
         return;
       }
-      const stream = await navigator.mediaDevices
-        .getDisplayMedia({ video: { frameRate: { ideal: 30, max: 30 } }, audio: room.can('publish-screen-audio') })
-        .catch((error: unknown) => {
-          // Closing the chooser is an answer and not an error.
-          if (error instanceof DOMException && error.name === 'NotAllowedError') return undefined;
-          toast({ text: t('device.screen.failed'), tone: 'bad', icon: 'screenOff', key: 'screen' });
-          return undefined;
-        });
-      const picture = stream?.getVideoTracks()[0];
-      if (!stream || !picture) return;
-      picture.contentHint = 'detail'; // Text has to stay sharp; frames may be fewer.
-      picture.addEventListener('ended', () => void guarded('screen', stopScreen));
-      await session.publish('screen', picture);
-      const sound = stream.getAudioTracks()[0];
-      if (sound) await session.publish('screen-audio', sound);
+      share.asking.value = true;
+    });
+
+  const shareScreen = () =>
+    guarded('screen', async () => {
+      share.asking.value = false;
+      await share.start(() => void guarded('screen', () => share.stop()));
     });
 
   const toggleHand = () =>
@@ -243,6 +232,8 @@ export function createOwn(room: Room, captures: Captures): Own {
     toggleMicrophone,
     toggleCamera,
     toggleScreen,
+    share,
+    shareScreen,
     toggleHand,
     begin,
     choose,
