@@ -12,12 +12,13 @@ const picture = (shown: 'full' | 'reduced' | 'paused', reason?: Parameters<typeo
 describe('the mark of a picture', () => {
   it('says why it is small, in plain words, and whose fault it is', () => {
     expect(pictureMark(picture('reduced', 'bandwidth'), 'Ada')).toEqual({
-      icon: 'slow',
+      icon: 'shrink',
       text: 'Your network is slow: smaller picture',
       paused: false,
     });
     expect(pictureMark(picture('paused', 'sender-cpu'), 'Ada')?.text).toBe('Ada’s computer is busy: picture paused');
     expect(pictureMark(picture('paused', 'policy'), 'Ada')?.paused).toBe(true);
+    expect(pictureMark(picture('paused', 'bandwidth'), 'Ada')?.icon).toBe('pause');
   });
 
   it('is absent when all is well, and when the sender has no better one', () => {
@@ -31,6 +32,6 @@ describe('the mark of a picture', () => {
     expect(ownMark([])).toBeUndefined();
     expect(ownMark(['receiving'])).toBeUndefined();
     expect(ownMark(['sending-bandwidth', 'sending-cpu'])?.icon).toBe('busy');
-    expect(ownMark(['sending-bandwidth'])?.icon).toBe('slow');
+    expect(ownMark(['sending-bandwidth'])?.icon).toBe('shrink');
   });
 });

@@ -13,9 +13,9 @@ export interface Mark {
 }
 
 const ICONS: Record<Reason, IconName> = {
-  bandwidth: 'slow',
+  bandwidth: 'shrink',
   'sender-cpu': 'busy',
-  'sender-bandwidth': 'slow',
+  'sender-bandwidth': 'shrink',
   'layer-missing': 'info',
   policy: 'saver',
   hidden: 'pause',
@@ -24,7 +24,9 @@ const ICONS: Record<Reason, IconName> = {
 /** The mark of somebody's picture. A small camera that sends all it has is nothing to complain about: its reason stands in the details only. */
 export function pictureMark({ shown, reason }: ReceivedPicture, name: string): Mark | undefined {
   if (shown === 'full' || !reason || (shown === 'reduced' && reason === 'layer-missing')) return undefined;
-  return { icon: ICONS[reason], text: wordsOf(reason, shown, name), paused: shown === 'paused' };
+  // Whose fault it is stands in the words; a picture that is not there has one sign.
+  const icon = shown === 'paused' && ICONS[reason] === 'shrink' ? 'pause' : ICONS[reason];
+  return { icon, text: wordsOf(reason, shown, name), paused: shown === 'paused' };
 }
 
 /** The same in words, for the details; with every reason. */
@@ -36,7 +38,7 @@ export function pictureWords({ shown, reason }: ReceivedPicture, name: string): 
 export function ownMark(trouble: readonly Trouble[]): Mark | undefined {
   if (trouble.includes('sending-cpu')) return { icon: 'busy', text: t('why.own.sending-cpu'), paused: false };
   if (trouble.includes('sending-bandwidth')) {
-    return { icon: 'slow', text: t('why.own.sending-bandwidth'), paused: false };
+    return { icon: 'shrink', text: t('why.own.sending-bandwidth'), paused: false };
   }
   return undefined;
 }

@@ -205,6 +205,8 @@ const PATHS = {
   plus: ['M12 5v14', 'M5 12h14'],
   // A connection that carries little: the first of three bars is filled.
   slow: ['!M4 15.500h3.500v4.500H4Z', 'M10.300 11h3.500v9h-3.500Z', 'M16.600 5h3.500v15h-3.500Z'],
+  // A picture that is smaller than it could be. Not bars: those stand beside it, for the person's own connection.
+  shrink: ['M10 4v6H4', 'M10 10L3.500 3.500', 'M14 20v-6h6', 'M14 14l6.500 6.500'],
   busy: [
     'M7.500 6h9A1.500 1.500 0 0 1 18 7.500v9a1.500 1.500 0 0 1-1.500 1.500h-9A1.500 1.500 0 0 1 6 16.500v-9A1.500 1.500 0 0 1 7.500 6Z',
     'M9.500 2.500V6',
