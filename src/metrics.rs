@@ -12,7 +12,8 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use sfu::counters::Counters;
 
@@ -204,6 +205,7 @@ pub struct Metrics {
     pub append_events: IntCounter,
     pub append_errors: IntCounter,
     pub room_events_dropped: IntCounter,
+    pub pictures_reduced: IntGaugeVec,
 }
 
 impl Metrics {
@@ -219,6 +221,11 @@ impl Metrics {
             let counter = IntCounter::new(name, help).expect("a valid constant name");
             registry.register(Box::new(counter.clone())).expect("registered once");
             counter
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label]).expect("a valid constant name");
+            registry.register(Box::new(gauges.clone())).expect("registered once");
+            gauges
         };
         let counters = |name: &str, help: &str, label: &str| {
             let counters =
@@ -276,6 +283,11 @@ impl Metrics {
             room_events_dropped: counter(
                 "lectern_room_events_dropped_total",
                 "Events of media that a room did not take in time.",
+            ),
+            pictures_reduced: gauges(
+                "lectern_pictures_reduced",
+                "Pictures that are shown smaller than asked for, or not at all, now, by reason.",
+                "reason",
             ),
             registry: registry.clone(),
         };

@@ -16,6 +16,7 @@
 //!
 //! A panic means a bug here, never bad input.
 
+mod adapt;
 mod chat;
 mod deadlines;
 mod hands;
@@ -25,6 +26,7 @@ mod log;
 mod media;
 mod moderation;
 mod policy;
+mod quality;
 mod rate;
 mod request;
 mod session;
@@ -39,6 +41,7 @@ use sfu::id::{PeerId, RoomId};
 use sfu::io::{Command, PeerPolicy, Picture, Quality};
 use sfu::media::{Kind, Mid, Source};
 
+pub use self::adapt::{DATA_SAVER_BITS_PER_SECOND, ReducedPictures};
 use self::deadlines::{Deadline, Deadlines};
 use self::rate::Bucket;
 pub use self::summary::{ParticipantSummary, Summary};
@@ -117,6 +120,9 @@ pub struct Classroom {
     given_roles: BTreeMap<String, Role>,
     /// What each class of viewers was last told about speakers.
     last_speakers: BTreeMap<u8, Notice>,
+    /// What each identity has used in this lesson, also those who have left.
+    meters: BTreeMap<String, adapt::Meter>,
+    reduced: ReducedPictures,
     deadlines: Deadlines,
     peer_count: u64,
     /// Something was logged since WHEP players were last sent the stage.
@@ -142,6 +148,7 @@ struct Member {
     /// What it was last told.
     permissions: BTreeSet<Permission>,
     chats: Bucket,
+    wishes: adapt::Wishes,
 }
 
 /// A media connection of a member.
@@ -162,6 +169,7 @@ struct Media {
     stale_restarts: u32,
     /// The view of a WHEP player, as last sent.
     stage: Vec<Picture>,
+    flow: adapt::Flow,
 }
 
 #[derive(Debug)]
@@ -255,6 +263,8 @@ impl Classroom {
             peers: BTreeMap::new(),
             given_roles: BTreeMap::new(),
             last_speakers: BTreeMap::new(),
+            meters: BTreeMap::new(),
+            reduced: ReducedPictures::default(),
             deadlines: Deadlines::default(),
             peer_count: 0,
             stage_is_old: false,
@@ -287,11 +297,12 @@ impl Classroom {
                 Deadline::Restart(identity) => self.give_up_restart(&identity),
                 Deadline::Resume(identity) | Deadline::Silent(identity) => self.time_out(now, &identity),
                 Deadline::Restored => self.time_out_restored(now),
+                Deadline::Shortage(identity) => self.shortage_settled(&identity),
                 Deadline::Token(identity) => self.expire(now, &identity),
                 Deadline::Empty => self.close_empty(now),
             }
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// The lesson as it is.
@@ -309,10 +320,12 @@ impl Classroom {
         self.ended
     }
 
-    /// The end of each `handle_*`: WHEP players follow the stage, and everybody hears what was logged.
-    fn settle(&mut self) {
+    /// The end of each `handle_*`: WHEP players follow the stage, nothing is said of pictures that nobody gets any more, and everybody hears
+    /// what was logged.
+    fn settle(&mut self, now: Now) {
         if std::mem::take(&mut self.stage_is_old) {
             self.refresh_stages();
+            self.forget_unseen_pictures(now);
         }
         self.send_unsent();
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sfu::io::Quality;
+use sfu::io::{Quality, Reason, SenderLimit, Shown};
 use sfu::media::{Kind, Source};
 
 use crate::lesson::{LessonEvent, LessonState, RoomSettings};
@@ -88,6 +88,21 @@ pub enum Request {
         /// Most important first.
         pictures: Vec<ViewPicture>,
     },
+    /// Asks for less for oneself: on a slow or paid-for network.
+    Receive {
+        /// How much to receive.
+        mode: ReceiveMode,
+        /// Own budget for the lesson, in MB (10^6 bytes), 1..=[`crate::token::BUDGET_MEGABYTES_MAX`]; none when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget_megabytes: Option<u32>,
+    },
+    /// What holds back a picture that one sends.
+    Sending {
+        /// Which track.
+        source: Source,
+        /// What holds it back.
+        limit: SendingLimit,
+    },
     /// Raises or lowers a hand.
     Hand {
         /// Up or down.
@@ -147,6 +162,43 @@ pub struct ViewPicture {
     pub width: u16,
     /// Height in device pixels.
     pub height: u16,
+}
+
+/// How much a participant wants to receive, from all to least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReceiveMode {
+    /// As much as the network carries.
+    #[default]
+    Normal,
+    /// Small pictures.
+    DataSaver,
+    /// No pictures.
+    AudioOnly,
+}
+
+/// What holds back a picture that one sends, in [`Request::Sending`]: the `qualityLimitationReason` of WebRTC statistics
+/// (section 8.6), but for `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendingLimit {
+    /// Nothing (any more).
+    None,
+    /// The processor.
+    Cpu,
+    /// The network.
+    Bandwidth,
+}
+
+impl SendingLimit {
+    /// In the words of the media machine.
+    pub const fn to_media(self) -> Option<SenderLimit> {
+        match self {
+            SendingLimit::None => None,
+            SendingLimit::Cpu => Some(SenderLimit::Cpu),
+            SendingLimit::Bandwidth => Some(SenderLimit::Bandwidth),
+        }
+    }
 }
 
 /// New values of some settings, see [`RoomSettings`]; absent fields stay as they are.
@@ -313,6 +365,20 @@ pub enum Notice {
         /// Up or down.
         state: MediaState,
     },
+    /// Which layers of a picture that this participant sends anybody needs: it stops the others.
+    Encodings {
+        /// Which track.
+        source: Source,
+        /// For each layer, smallest picture first.
+        active: Vec<bool>,
+    },
+    /// How the pictures that this participant shows do.
+    Pictures {
+        /// Only those that changed.
+        pictures: Vec<ReceivedPicture>,
+    },
+    /// What this participant has used, and how much it is sent.
+    Usage(Usage),
     /// This session is over; the connection is closed next.
     Ended {
         /// Why.
@@ -336,6 +402,71 @@ pub struct ParticipantQuality {
     pub participant: String,
     /// How good.
     pub quality: Quality,
+    /// What the participant suffers from: told to teachers and assistants, and to oneself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<Trouble>,
+}
+
+/// What a participant suffers from, see [`ParticipantQuality::trouble`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Its network does not carry the pictures that it asked for.
+    Receiving,
+    /// Its network does not carry what it sends.
+    SendingBandwidth,
+    /// Its processor does not keep up with what it sends.
+    SendingCpu,
+}
+
+/// How a picture of one's view does, in [`Notice::Pictures`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedPicture {
+    /// Whose.
+    pub participant: String,
+    /// Which track.
+    pub source: Source,
+    /// How much of what was asked for.
+    pub shown: Shown,
+    /// Why not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Width that is sent, in pixels, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u16>,
+    /// Height that is sent, in pixels, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u16>,
+}
+
+/// See [`Notice::Usage`]. Bytes are of datagrams, over all connections of this identity in this lesson.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Bytes that the server has sent to this participant.
+    pub sent_bytes: u64,
+    /// Bytes that the server has received from this participant.
+    pub received_bytes: u64,
+    /// What the network to this participant is estimated to carry, in bit/s, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_bits_per_second: Option<u64>,
+    /// How much is sent now: what was asked for, or less.
+    pub mode: ReceiveMode,
+    /// The budget that holds, in MB: the lower of one's own and the token's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_megabytes: Option<u32>,
+    /// Why `mode` is less than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UsageReason>,
+}
+
+/// Why a participant is sent less than it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UsageReason {
+    /// The budget is used up, or nearly.
+    Budget,
 }
 
 /// See [`Notice::Media`].

@@ -25,6 +25,8 @@ pub const IDENTITY_BYTES_MAX: usize = 128;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest title of a lesson, in bytes.
 pub const TITLE_BYTES_MAX: usize = 256;
+/// Largest budget of a participant for a lesson, in MB: above what any lesson takes, and its bytes fit into 64 bits.
+pub const BUDGET_MEGABYTES_MAX: u32 = 100_000;
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub struct Claims {
     /// The title of the lesson, when this token opens the room: at most 256 bytes without control characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// What the participant may use in the lesson, in MB (10^6 bytes, both directions): 1 to [`BUDGET_MEGABYTES_MAX`].
+    #[serde(rename = "budgetMegabytes", default, skip_serializing_if = "Option::is_none")]
+    pub budget_megabytes: Option<u32>,
 }
 
 /// Claims that were signed by this server, for its audience, and in time: only [`verify`] makes one.
@@ -86,7 +91,7 @@ pub enum TokenError {
     #[error("the token is not valid yet")]
     NotYet,
     /// A claim is out of its limits.
-    #[error("the {0} in the token is too long, empty, or has characters that it may not have")]
+    #[error("the {0} in the token is too long, empty, out of range, or has characters that it may not have")]
     Claim(&'static str),
 }
 
@@ -172,7 +177,15 @@ fn check(claims: &Claims) -> Result<(), TokenError> {
     if claims.title.as_ref().is_some_and(|title| !is_plain(title, TITLE_BYTES_MAX)) {
         return Err(TokenError::Claim("title"));
     }
+    if claims.budget_megabytes.is_some_and(|budget| !is_budget(budget)) {
+        return Err(TokenError::Claim("budgetMegabytes"));
+    }
     Ok(())
+}
+
+/// Whether this may be a budget, in MB.
+pub(crate) fn is_budget(megabytes: u32) -> bool {
+    (1..=BUDGET_MEGABYTES_MAX).contains(&megabytes)
 }
 
 /// Whether a text is short enough and on one line.
@@ -220,6 +233,11 @@ impl VerifiedToken {
         Timestamp(self.claims.expires_at_secs.saturating_mul(1000))
     }
 
+    /// What the participant may use in a lesson, in MB.
+    pub fn budget_megabytes(&self) -> Option<u32> {
+        self.claims.budget_megabytes
+    }
+
     /// The settings of a room that this token opens.
     pub fn room_settings(&self) -> RoomSettings {
         let title = self.claims.title.clone().unwrap_or_default();
@@ -246,6 +264,7 @@ mod tests {
             not_before_secs: None,
             preset: Some(Preset::Lecture),
             title: Some("Algebra 二".into()),
+            budget_megabytes: Some(500),
         }
     }
 
@@ -344,6 +363,10 @@ mod tests {
             ("role", json!("admin")),
             ("role", json!("Teacher")),
             ("preset", json!("party")),
+            ("budgetMegabytes", json!("500")),
+            ("budgetMegabytes", json!(-1)),
+            ("budgetMegabytes", json!(0.5)),
+            ("budgetMegabytes", json!(4_294_967_296_u64)),
         ] {
             let mut payload = payload();
             payload[claim] = value.clone();
@@ -396,7 +419,16 @@ mod tests {
             payload[claim] = value.into();
             assert_eq!(verify(SECRET, &forge(&hs256(), &payload), NOW), Err(TokenError::Claim(claim)));
         }
+        for budget in [0, BUDGET_MEGABYTES_MAX + 1] {
+            let bad = Claims { budget_megabytes: Some(budget), ..claims() };
+            assert_eq!(sign(SECRET, &bad), Err(TokenError::Claim("budgetMegabytes")));
+            let mut payload = payload();
+            payload["budgetMegabytes"] = budget.into();
+            let refused = verify(SECRET, &forge(&hs256(), &payload), NOW);
+            assert_eq!(refused, Err(TokenError::Claim("budgetMegabytes")));
+        }
         let mut longest = claims();
+        longest.budget_megabytes = Some(BUDGET_MEGABYTES_MAX);
         longest.room = "r".repeat(64);
         longest.identity = "\"".repeat(128);
         longest.name = "\"".repeat(128);

@@ -42,6 +42,7 @@ impl Session {
             not_before_secs: None,
             preset: Some(credentials.preset),
             title: None,
+            budget_megabytes: None,
         };
         let token = sign(credentials.secret, &claims).map_err(|error| error.to_string())?;
         let stream = TcpStream::connect(http).map_err(|error| error.to_string())?;

@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use sfu::id::RoomId;
-use sfu::io::{Command, Event};
-use signaling::classroom::Classroom;
+use sfu::io::{Command, Event, Reason};
+use signaling::classroom::{Classroom, ReducedPictures};
 use signaling::io::{ConnectionId, Output, RequestId};
 use signaling::lesson::{LessonEvent, LessonState};
 use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
@@ -57,6 +57,7 @@ pub(super) async fn run(
             append: None,
             is_failing: false,
             participants: 0,
+            reduced: ReducedPictures::default(),
             done: false,
         };
         if let Some(first) = first {
@@ -174,6 +175,8 @@ struct Room {
     is_failing: bool,
     /// As counted in the metrics.
     participants: usize,
+    /// The same.
+    reduced: ReducedPictures,
     done: bool,
 }
 
@@ -271,6 +274,7 @@ impl Room {
         if logged {
             self.count_participants();
         }
+        self.count_reduced(self.classroom.reduced_pictures());
         self.pump();
         if self.held.len() > HELD {
             self.give_up("more happened than can be held while the store fails");
@@ -393,9 +397,21 @@ impl Room {
     fn count_participants(&mut self) {
         let present = self.classroom.state().present().count();
         let metrics = &self.rooms.shared.metrics;
-        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.participants.add(signed(present) - signed(self.participants));
         self.participants = present;
+    }
+
+    fn count_reduced(&mut self, reduced: ReducedPictures) {
+        if reduced == self.reduced {
+            return;
+        }
+        let gauge = &self.rooms.shared.metrics.pictures_reduced;
+        for ((reason, count), (_, before)) in reduced.iter().zip(self.reduced.iter()) {
+            if count != before {
+                gauge.with_label_values(&[reason_name(reason)]).add(signed(count) - signed(before));
+            }
+        }
+        self.reduced = reduced;
     }
 
     /// Ends the room without its log: what could not be stored did not happen, and the next join restores what did.
@@ -427,13 +443,29 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let left = i64::try_from(self.participants).unwrap_or(i64::MAX);
-        self.rooms.shared.metrics.participants.sub(left);
+        self.rooms.shared.metrics.participants.sub(signed(self.participants));
+        self.count_reduced(ReducedPictures::default());
         if !self.done {
             // A panic, which is a bug, in this room; it costs this room a rejoin and no other room anything.
             tracing::error!(room = self.name, "the room has failed, and will be restored from the store");
             self.put_out();
         }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The reason as it stands on the wire.
+const fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Bandwidth => "bandwidth",
+        Reason::SenderCpu => "sender-cpu",
+        Reason::SenderBandwidth => "sender-bandwidth",
+        Reason::LayerMissing => "layer-missing",
+        Reason::Policy => "policy",
+        Reason::Hidden => "hidden",
     }
 }
 
@@ -456,7 +488,13 @@ async fn sleep_until(wake: Option<Instant>) {
 fn is_fleeting(notice: &Notice) -> bool {
     matches!(
         notice,
-        Notice::Slots { .. } | Notice::Speakers { .. } | Notice::Quality { .. } | Notice::Media { .. }
+        Notice::Slots { .. }
+            | Notice::Speakers { .. }
+            | Notice::Quality { .. }
+            | Notice::Media { .. }
+            | Notice::Encodings { .. }
+            | Notice::Pictures { .. }
+            | Notice::Usage(_)
     )
 }
 

@@ -142,6 +142,7 @@ fn token(identity: &str) -> VerifiedToken {
         not_before_secs: None,
         preset: None,
         title: None,
+        budget_megabytes: None,
     };
     verify(secret, &sign(secret, &claims).unwrap(), clock::wall()).unwrap()
 }

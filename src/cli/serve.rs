@@ -67,6 +67,7 @@ fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
                 not_before_secs: None,
                 preset: Some(Preset::Seminar),
                 title: Some("Demo class".into()),
+                budget_megabytes: None,
             },
         )
     };

@@ -21,6 +21,10 @@ pub(super) fn command() -> Command {
         .arg(argument("ttl", "How long it is valid, such as 30m, 12h or 7d").default_value("12h"))
         .arg(argument("preset", "Kind of class, when it opens the room: tutoring, lecture or seminar"))
         .arg(argument("title", "Title, when it opens the room"))
+        .arg(
+            argument("budget-megabytes", "What the participant may use in a lesson, in MB: 1 to 100000")
+                .value_parser(clap::value_parser!(u32)),
+        )
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
@@ -39,6 +43,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
         not_before_secs: None,
         preset: text("preset").map(|preset| word("preset", &preset)).transpose()?,
         title: text("title"),
+        budget_megabytes: matches.get_one::<u32>("budget-megabytes").copied(),
     };
     println!("{}", sign(secrets.token_secret.expose().as_bytes(), &claims)?);
     Ok(())

@@ -105,6 +105,7 @@ struct TokenRequest {
     ttl_seconds: Option<u64>,
     preset: Option<Preset>,
     title: Option<String>,
+    budget_megabytes: Option<u32>,
 }
 
 /// `POST /api/tokens`
@@ -130,6 +131,7 @@ pub async fn make_token(
         not_before_secs: None,
         preset: request.preset,
         title: request.title,
+        budget_megabytes: request.budget_megabytes,
     };
     let token = token::sign(app.secrets.token_secret.expose().as_bytes(), &claims)
         .map_err(|error| Failure::bad_request(error.to_string()))?;

@@ -106,6 +106,7 @@ pub fn claims(room: &str, identity: &str, role: Role) -> Claims {
         not_before_secs: None,
         preset: None,
         title: None,
+        budget_megabytes: None,
     }
 }
 

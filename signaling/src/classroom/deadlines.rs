@@ -8,6 +8,7 @@
 //! | `Silent` | a WHIP or WHEP participant joins or its media is lost | media is connected | `left {timeout}` |
 //! | `Restored` | a lesson is restored with people present | never | `left {timeout}` for those who did not come back |
 //! | `Token` | a join, if so configured | the participant leaves | `ended {token-expired}` |
+//! | `Shortage` | a network no longer carries what was asked for, or does again | it changes back, the participant leaves | `quality` with other `trouble` |
 //! | `Empty` | nobody is there | somebody joins | the lesson is closed |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ pub(super) enum Deadline {
     Silent(String),
     Restored,
     Token(String),
+    Shortage(String),
     Empty,
 }
 
@@ -50,7 +52,9 @@ impl Deadlines {
 
     /// Clears all that is about one participant.
     pub(super) fn clear_all_of(&mut self, identity: &str) {
-        for name in [Deadline::Restart, Deadline::Resume, Deadline::Silent, Deadline::Token] {
+        let names =
+            [Deadline::Restart, Deadline::Resume, Deadline::Silent, Deadline::Token, Deadline::Shortage];
+        for name in names {
             self.clear(&name(identity.to_owned()));
         }
     }

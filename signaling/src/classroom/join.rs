@@ -27,6 +27,8 @@ pub(super) struct Pending {
     /// Of the token.
     pub(super) role: Role,
     pub(super) token_expires_at: Timestamp,
+    /// Of the token, in MB.
+    pub(super) budget: Option<u32>,
     pub(super) connection: ConnectionId,
     pub(super) request: RequestId,
     pub(super) kind: JoinKind,
@@ -79,6 +81,7 @@ impl Classroom {
                 name: token.name().to_owned(),
                 role: token.role(),
                 token_expires_at: token.expires_at(),
+                budget: token.budget_megabytes(),
                 connection,
                 request,
                 kind,
@@ -98,7 +101,7 @@ impl Classroom {
         if let Err(error) = result {
             self.reply(connection, request, Err(error));
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// Whether this join is let in, and if so, whether a session goes on.
@@ -271,6 +274,7 @@ impl Classroom {
         self.reply(connection, request, result.map(|joined| Answer::Joined(Box::new(joined))));
         if let Some(identity) = identity {
             self.tell_quality(&identity);
+            self.tell_adaptation(&identity);
         }
     }
 }

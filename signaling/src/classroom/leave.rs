@@ -3,7 +3,7 @@
 use sfu::io::Command;
 
 use super::deadlines::Deadline;
-use super::{Classroom, JoinKind, refusal};
+use super::{Classroom, JoinKind, ReducedPictures, refusal};
 use crate::io::{ConnectionId, Output, RequestId};
 use crate::lesson::{EventKind, LeaveReason};
 use crate::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
@@ -28,7 +28,7 @@ impl Classroom {
                 self.depart(now, &identity, LeaveReason::Left, Some(&identity), EndReason::Left, None);
             }
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// The server goes down. The lesson stays open in the log and goes on after the restart.
@@ -107,9 +107,12 @@ impl Classroom {
     /// Ends the media connection of a member.
     pub(super) fn drop_media(&mut self, identity: &str) {
         self.give_up_restart(identity);
-        if let Some(media) = self.members.get_mut(identity).and_then(|member| member.media.take()) {
-            self.peers.remove(&media.peer);
-            self.media(Command::RemovePeer { peer: media.peer });
+        if let Some(peer) = self.peer_of(identity) {
+            self.forget_pictures(identity, |_| true);
+            self.forget_pictures_of(identity);
+            self.members.get_mut(identity).expect("it has a peer").media = None;
+            self.peers.remove(&peer);
+            self.media(Command::RemovePeer { peer });
         }
     }
 
@@ -167,6 +170,7 @@ impl Classroom {
     pub(super) fn close_room(&mut self) {
         self.media(Command::CloseRoom { room: self.id });
         self.members.clear();
+        self.reduced = ReducedPictures::default();
         self.connections.clear();
         self.peers.clear();
         self.deadlines.clear_everything();

@@ -1,15 +1,15 @@
 //! What the media machine says, put into the words of the lesson.
 
 use sfu::id::PeerId;
-use sfu::io::{AudioLevel, Event, Quality, SlotChange};
+use sfu::io::{AudioLevel, Event, SlotChange};
 use sfu::media::{Audience, Source};
 
 use super::deadlines::Deadline;
 use super::join::offer_refusal;
 use super::{Classroom, JoinKind, Media, Member};
 use crate::io::ConnectionId;
-use crate::message::{Answer, MediaState, Notice, ParticipantQuality, Slot, SpeakerLevel};
-use crate::permission::{CLASSES, Role, STAFF};
+use crate::message::{Answer, MediaState, Notice, Slot, SpeakerLevel};
+use crate::permission::{CLASSES, Role};
 use crate::time::Now;
 
 impl Classroom {
@@ -38,9 +38,11 @@ impl Classroom {
             Event::Slots { peer, slots, .. } => self.slots_changed(peer, &slots),
             Event::Speakers { levels, active, .. } => self.speakers_changed(&levels, active),
             Event::Quality { peers, .. } => self.quality_changed(&peers),
-            Event::Encodings { .. } | Event::Pictures { .. } | Event::Traffic { .. } => {}
+            Event::Encodings { peer, source, active, .. } => self.encodings_changed(peer, source, active),
+            Event::Pictures { peer, pictures, .. } => self.pictures_changed(now, peer, &pictures),
+            Event::Traffic { peers, .. } => self.traffic_changed(&peers),
         }
-        self.settle();
+        self.settle(now);
     }
 
     fn restart_done(&mut self, peer: PeerId, result: Result<Answer, crate::message::ErrorReply>) {
@@ -108,62 +110,12 @@ impl Classroom {
         }
     }
 
-    /// Teachers learn how everybody's connection does, others their own and that of those whom they may see.
-    fn quality_changed(&mut self, peers: &[(PeerId, Quality)]) {
-        let mut changed = Vec::new();
-        for (peer, quality) in peers {
-            if let Some((identity, media)) = self.media_of(*peer) {
-                media.quality = *quality;
-                if !self.members[&identity].is_recorder {
-                    changed.push(ParticipantQuality { participant: identity, quality: *quality });
-                }
-            }
-        }
-        for class in CLASSES {
-            let visible =
-                |change: &&ParticipantQuality| class == STAFF || self.is_visible(&change.participant, class);
-            let (seen, own): (Vec<_>, Vec<_>) = changed.iter().partition(visible);
-            let seen: Vec<ParticipantQuality> = seen.into_iter().cloned().collect();
-            let mut listeners = self.listeners_of(class);
-            // Those who learn of themselves what others of their class do not get a notice of their own.
-            let mut single = Vec::new();
-            for own in own.into_iter().filter(|own| self.role(&own.participant).class() == class) {
-                if let Some(listener) = self.listener(&own.participant) {
-                    listeners.retain(|connection| *connection != listener);
-                    let participants = seen.iter().chain([own]).cloned().collect();
-                    single.push((listener, Notice::Quality { participants }));
-                }
-            }
-            if !seen.is_empty() {
-                self.notify(listeners, Notice::Quality { participants: seen });
-            }
-            for (listener, notice) in single {
-                self.notify(vec![listener], notice);
-            }
-        }
-    }
-
-    /// A newcomer takes everybody's connection for good; this says whose is not.
-    pub(super) fn tell_quality(&mut self, identity: &str) {
-        let class = self.role(identity).class();
-        let participants = self.members.iter().filter_map(|(other, member)| {
-            let quality = member.media.as_ref()?.quality;
-            let told = other == identity || class == STAFF || self.is_visible(other, class);
-            (told && !member.is_recorder && quality != Quality::Good)
-                .then(|| ParticipantQuality { participant: other.clone(), quality })
-        });
-        let participants: Vec<_> = participants.collect();
-        if !participants.is_empty() {
-            self.notify(self.listener(identity).into_iter().collect(), Notice::Quality { participants });
-        }
-    }
-
     fn is_heard(&self, identity: &str, class: Audience) -> bool {
         self.policy(identity).publish[Source::Microphone.index()].meets(class)
     }
 
     /// Those of a class who are told things.
-    fn listeners_of(&self, class: Audience) -> Vec<ConnectionId> {
+    pub(super) fn listeners_of(&self, class: Audience) -> Vec<ConnectionId> {
         let of_class = |(identity, member): (&String, &Member)| {
             let role = if member.is_recorder { Role::Recorder } else { self.role(identity) };
             member.listener().filter(|_| role.class() == class)
@@ -172,7 +124,7 @@ impl Classroom {
     }
 
     /// Whose media connection it is.
-    fn media_of(&mut self, peer: PeerId) -> Option<(String, &mut Media)> {
+    pub(super) fn media_of(&mut self, peer: PeerId) -> Option<(String, &mut Media)> {
         let identity = self.peers.get(&peer)?;
         let media = self.members.get_mut(identity)?.media.as_mut()?;
         Some((identity.clone(), media))

@@ -69,9 +69,13 @@ impl Classroom {
             if role != Role::Student {
                 self.lower_and_silence(now, &participant);
             }
-            let about = participant.clone();
+            let (about, before) = (participant.clone(), self.role(&participant).class());
             self.log(now, Some(identity), EventKind::RoleChanged { participant, role });
-            self.refresh_policy(now, &[about]);
+            self.refresh_policy(now, std::slice::from_ref(&about));
+            if self.role(&about).class() != before {
+                // It may know more of the others now.
+                self.tell_quality(&about);
+            }
         }
         Ok(Answer::Done {})
     }

@@ -26,7 +26,7 @@ impl Classroom {
         if let Some(result) = self.answer(now, connection, request, message).transpose() {
             self.reply(connection, request, result);
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// The answer, or nothing when it comes (or has come) by another way.
@@ -56,7 +56,9 @@ impl Classroom {
                 self.mute(now, identity, source, muted, participant)?
             }
             Request::MuteAll { source } => self.mute_all(now, identity, source)?,
-            Request::View { pictures } => self.view(identity, pictures)?,
+            Request::View { pictures } => self.view(now, identity, pictures)?,
+            Request::Receive { mode, budget_megabytes } => self.receive(identity, mode, budget_megabytes)?,
+            Request::Sending { source, limit } => self.sending(identity, source, limit)?,
             Request::Hand { raised, participant } => self.hand(now, identity, raised, participant)?,
             Request::Floor { participant, granted } => self.floor(now, identity, participant, granted)?,
             Request::Chat { text, nonce } => self.chat(now, identity, text, nonce)?,

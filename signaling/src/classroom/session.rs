@@ -6,6 +6,7 @@ use std::time::Duration;
 use sfu::io::{Command, PeerPolicy, Quality};
 use sfu::media::Source;
 
+use super::adapt::{Flow, Wishes};
 use super::deadlines::Deadline;
 use super::join::{Answered, Pending};
 use super::{Classroom, JoinKind, Media, Member, SlotState, refusal};
@@ -26,7 +27,7 @@ impl Classroom {
         session: String,
         answered: Option<Answered>,
     ) -> Joined {
-        let Pending { identity, name, connection, kind, .. } = pending;
+        let Pending { identity, name, connection, kind, budget, .. } = pending;
         let role = self.role_of_new(&identity, pending.role);
         let is_recorder = role == Role::Recorder;
         // To come again is no way around the limit.
@@ -52,6 +53,7 @@ impl Classroom {
             view: Vec::new(),
             permissions: BTreeSet::new(),
             chats,
+            wishes: Wishes::bounded(budget),
         };
         self.members.insert(identity.clone(), member);
         let permissions = self.permissions(&identity);
@@ -59,6 +61,7 @@ impl Classroom {
         self.connections.get_mut(&connection).expect("its join is under way").member = Some(identity.clone());
         if let Some(answered) = answered {
             self.connect_media(&identity, answered, pending.sources.clone(), pending.policy);
+            self.tell_limits(&identity);
         }
         if kind != JoinKind::Client {
             let silence = self.config.media_silence;
@@ -106,13 +109,14 @@ impl Classroom {
         after: u64,
         answered: Option<Answered>,
     ) -> Result<Joined, ErrorReply> {
-        let Pending { identity, connection, .. } = pending;
+        let Pending { identity, connection, budget, .. } = pending;
         // While the offer was answered the session may have ended, or another may have begun in its place.
         let held = self.members.get(&identity).filter(|member| member.session == session);
         let held =
             held.ok_or_else(|| refusal(ErrorCode::SessionUnknown, "the session has ended; join anew"))?;
         let old = held.connection.filter(|old| *old != connection);
         let answer = answered.as_ref().map(|answered| answered.answer.clone());
+        self.bound_budget(&identity, budget);
         if let Some(answered) = answered {
             self.move_media(now, &identity, answered, pending.sources, pending.policy);
         }
@@ -154,6 +158,8 @@ impl Classroom {
                 self.take_track(now, None, identity, source);
             }
         }
+        let was_good =
+            self.members[identity].media.as_ref().is_none_or(|media| media.quality == Quality::Good);
         self.drop_media(identity);
         self.connect_media(identity, answered, sources, told);
         let tracks = self.state.participants.get(identity).map(|state| state.tracks.clone());
@@ -163,7 +169,12 @@ impl Classroom {
                 self.media(Command::SetMuted { peer, source, muted: true });
             }
         }
+        self.tell_limits(identity);
         self.send_view(identity);
+        self.watch_shortage(now, identity);
+        if !was_good {
+            self.send_quality(&[identity.to_owned()]);
+        }
     }
 
     /// A member has a new media connection: it is held to the table, and others who show its pictures are sent them.
@@ -190,6 +201,7 @@ impl Classroom {
             restart: None,
             stale_restarts: 0,
             stage: Vec::new(),
+            flow: Flow::default(),
         };
         self.members.get_mut(identity).expect("called for a member").media = Some(media);
         self.peers.insert(peer, identity.to_owned());

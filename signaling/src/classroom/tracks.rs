@@ -108,6 +108,7 @@ impl Classroom {
 
     /// Takes a track out of the lesson and out of the media.
     pub(super) fn take_track(&mut self, now: Now, by: Option<&str>, identity: &str, source: Source) {
+        self.forget_track(identity, source);
         let participant = identity.to_owned();
         self.log(now, by, EventKind::Unpublished { participant, source });
         if let Some(peer) = self.peer_of(identity) {

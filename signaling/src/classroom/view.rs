@@ -9,6 +9,7 @@ use sfu::media::{Kind, Source};
 use super::{Classroom, JoinKind, refusal};
 use crate::message::{Answer, ErrorCode, ErrorReply, ViewPicture};
 use crate::permission::{self, Role};
+use crate::time::Now;
 use crate::token::IDENTITY_BYTES_MAX;
 
 /// Most pictures in a view; the media machine takes as many as the offer has video slots.
@@ -17,7 +18,12 @@ pub const PICTURES_MAX: usize = 64;
 const STAGE_PX: (u16, u16) = (1920, 1080);
 
 impl Classroom {
-    pub(super) fn view(&mut self, identity: &str, pictures: Vec<ViewPicture>) -> Result<Answer, ErrorReply> {
+    pub(super) fn view(
+        &mut self,
+        now: Now,
+        identity: &str,
+        pictures: Vec<ViewPicture>,
+    ) -> Result<Answer, ErrorReply> {
         if pictures.len() > PICTURES_MAX {
             return Err(refusal(ErrorCode::TooLarge, format!("a view has at most {PICTURES_MAX} pictures")));
         }
@@ -32,6 +38,7 @@ impl Classroom {
                 ));
             }
         }
+        self.forget_pictures_beside(now, identity, &pictures);
         let member = self.members.get_mut(identity).expect("a request comes from a member");
         member.view = pictures;
         self.send_view(identity);

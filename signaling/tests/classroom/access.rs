@@ -109,6 +109,7 @@ fn the_victim_of_a_bad_token_stays() {
             not_before_secs: None,
             preset: None,
             title: None,
+            budget_megabytes: None,
         },
     );
     // There is no way into the room without a `VerifiedToken`.

@@ -31,6 +31,7 @@ fn quality(changes: &[(&str, Quality)]) -> Notice {
     let change = |(participant, quality): &(&str, Quality)| ParticipantQuality {
         participant: (*participant).into(),
         quality: *quality,
+        trouble: Vec::new(),
     };
     Notice::Quality { participants: changes.iter().map(change).collect() }
 }

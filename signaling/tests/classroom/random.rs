@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use sfu::io::{AudioLevel, Event, OfferError, Quality, SlotChange};
+use sfu::io::{AudioLevel, Event, OfferError, PictureState, Quality, Reason, Shown, SlotChange, Traffic};
 use sfu::media::{Mid, Source};
 use signaling::classroom::JoinKind;
 use signaling::io::ConnectionId;
 use signaling::lesson::Preset;
-use signaling::message::{Join, Request, Resume, SettingsChange, ViewPicture};
+use signaling::message::{Join, ReceiveMode, Request, Resume, SendingLimit, SettingsChange, ViewPicture};
 use signaling::permission::Role;
 
-use crate::world::{MediaMood, ROOM, World, offer, without_media};
+use crate::world::{MediaMood, ROOM, World, bounded_token, offer, without_media};
 
 /// Who takes part, and as what.
 const PEOPLE: [(&str, Role); 9] = [
@@ -26,6 +26,12 @@ const PEOPLE: [(&str, Role); 9] = [
     ("o1", Role::Observer),
     ("r1", Role::Recorder),
 ];
+
+/// What their tokens let them use, in MB.
+const BUDGETS: [Option<u32>; 9] = [None, Some(3), None, None, Some(1), Some(2), None, Some(1), None];
+
+const REASONS: [Option<Reason>; 4] =
+    [None, Some(Reason::Bandwidth), Some(Reason::Policy), Some(Reason::SenderCpu)];
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -65,6 +71,9 @@ enum MediaOp {
     Quality { who: usize, quality: Quality },
     Speaks { who: usize, level: i8 },
     Slot { viewer: usize, publisher: usize, source: Source },
+    Picture { viewer: usize, publisher: usize, source: Source, reason: Option<Reason> },
+    Encodings { who: usize, source: Source, active: [bool; 3] },
+    Traffic { who: usize, sent: u64, received: u64 },
 }
 
 fn who() -> impl Strategy<Value = usize> {
@@ -81,6 +90,14 @@ fn source() -> impl Strategy<Value = Source> {
 
 fn role() -> impl Strategy<Value = Role> {
     proptest::sample::select(&Role::ALL[..])
+}
+
+fn mode() -> impl Strategy<Value = ReceiveMode> {
+    proptest::sample::select(&[ReceiveMode::Normal, ReceiveMode::DataSaver, ReceiveMode::AudioOnly][..])
+}
+
+fn limit() -> impl Strategy<Value = SendingLimit> {
+    proptest::sample::select(&[SendingLimit::None, SendingLimit::Cpu, SendingLimit::Bandwidth][..])
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -105,6 +122,9 @@ fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(source, muted, participant)| Request::Mute { source, muted, participant }),
         1 => source().prop_map(|source| Request::MuteAll { source }),
         3 => proptest::collection::vec(picture, 0..6).prop_map(|pictures| Request::View { pictures }),
+        3 => (mode(), proptest::option::weighted(0.5, 0u32..4))
+            .prop_map(|(mode, budget_megabytes)| Request::Receive { mode, budget_megabytes }),
+        4 => (source(), limit()).prop_map(|(source, limit)| Request::Sending { source, limit }),
         3 => (any::<bool>(), other()).prop_map(|(raised, participant)| Request::Hand { raised, participant }),
         5 => (identity(), any::<bool>()).prop_map(|(participant, granted)| Request::Floor { participant, granted }),
         3 => (0u8..8).prop_map(|nonce| Request::Chat { text: "hello".into(), nonce: nonce.to_string() }),
@@ -140,6 +160,19 @@ fn op() -> impl Strategy<Value = Op> {
             viewer,
             publisher,
             source
+        }),
+        (who(), who(), source(), proptest::sample::select(&REASONS[..])).prop_map(
+            |(viewer, publisher, source, reason)| MediaOp::Picture { viewer, publisher, source, reason }
+        ),
+        (who(), source(), any::<[bool; 3]>()).prop_map(|(who, source, active)| MediaOp::Encodings {
+            who,
+            source,
+            active
+        }),
+        (who(), 0u64..1_500_000, 0u64..500_000).prop_map(|(who, sent, received)| MediaOp::Traffic {
+            who,
+            sent,
+            received
         }),
     ];
     prop_oneof![
@@ -202,7 +235,10 @@ impl Class {
             |connection: &ConnectionId| self.world.inboxes.get(connection).is_none_or(|inbox| !inbox.closed);
         let old = self.connections[who].filter(|_| same_connection).filter(open);
         let connection = old.unwrap_or_else(|| self.world.connection());
-        let request = self.world.join_as(connection, PEOPLE[who].0, role, kind, join);
+        let budget = BUDGETS[who];
+        let now = self.world.now.wall;
+        let token = bounded_token("algebra-1", PEOPLE[who].0, role, now, budget);
+        let request = self.world.join_with(connection, &token, kind, join);
         self.connections[who] = Some(connection);
         if let Some(Ok(signaling::message::Answer::Joined(joined))) = self.world.replies.get(&request) {
             self.sessions[who] = Some(joined.session.clone());
@@ -231,6 +267,34 @@ impl Class {
                     mid: Mid::from("5"),
                     carries: Some((peer(publisher).unwrap_or(viewer), *source)),
                 }],
+            }),
+            MediaOp::Picture { viewer, publisher, source, reason } => {
+                peer(viewer).zip(peer(publisher)).map(|(viewer, publisher)| Event::Pictures {
+                    room: ROOM,
+                    peer: viewer,
+                    pictures: vec![PictureState {
+                        publisher,
+                        source: *source,
+                        shown: if reason.is_some() { Shown::Reduced } else { Shown::Full },
+                        reason: *reason,
+                        size: None,
+                    }],
+                })
+            }
+            MediaOp::Encodings { who, source, active } => peer(who).map(|peer| Event::Encodings {
+                room: ROOM,
+                peer,
+                source: *source,
+                active: active.to_vec(),
+            }),
+            MediaOp::Traffic { who, sent, received } => peer(who).map(|peer| {
+                let before = self.world.media[&peer].traffic;
+                let traffic = Traffic {
+                    sent_bytes: before.sent_bytes + sent,
+                    received_bytes: before.received_bytes + received,
+                    estimate_bits_per_second: Some(*sent),
+                };
+                Event::Traffic { room: ROOM, peers: vec![(peer, traffic)] }
             }),
         };
         if let Some(event) = event {
@@ -272,6 +336,8 @@ proptest! {
         class.world.release();
         class.world.assert_all_replied();
         class.world.shutdown();
+        let reduced: usize = class.world.room.reduced_pictures().iter().map(|(_, count)| count).sum();
+        prop_assert_eq!(reduced, 0);
         prop_assert!(class.world.done && class.world.media.is_empty());
         prop_assert!(class.world.room.state().present().next().is_none());
     }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use sfu::id::{PeerId, RoomId};
-use sfu::io::{Command, Event, OfferError, PeerPolicy};
+use sfu::io::{Command, Event, OfferError, PeerPolicy, SenderLimit, Traffic};
 use sfu::media::{Audience, Kind, Mid, Source};
 use signaling::classroom::{Classroom, ClassroomConfig, JoinKind};
 use signaling::io::{ConnectionId, Output, RequestId};
 use signaling::lesson::{EventKind, LessonEvent, LessonState, Preset, RoomSettings};
-use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Join, Joined, Notice, Request, Resume};
+use signaling::message::{
+    Answer, EndReason, ErrorCode, ErrorReply, Join, Joined, Notice, ReceiveMode, Request, Resume,
+};
 use signaling::permission::{self, Role};
 use signaling::time::{Now, Timestamp};
 use signaling::token::{Claims, VerifiedToken, sign, verify};
@@ -66,6 +68,21 @@ pub struct World {
     request_count: u64,
     session_count: u64,
     answers: VecDeque<Event>,
+    /// What each identity has asked for (`receive`), in its session.
+    wishes: BTreeMap<String, (ReceiveMode, Option<u32>)>,
+    /// What each token bounds, in MB; of those that were let in last.
+    bounds: BTreeMap<String, Option<u32>>,
+    /// Bytes that each identity has used in this lesson.
+    used: BTreeMap<String, u64>,
+    asks: BTreeMap<RequestId, Ask>,
+    /// Whom the event is about that the media machine told last: nobody else learns of it.
+    private: Option<String>,
+}
+
+/// What a request is about, where the world has to know when it is granted.
+enum Ask {
+    Join { identity: String, budget: Option<u32> },
+    Receive { identity: String, mode: ReceiveMode, budget: Option<u32> },
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +91,10 @@ pub struct MediaPeer {
     pub published: BTreeSet<Source>,
     pub muted: BTreeSet<Source>,
     pub view: Vec<(PeerId, Source)>,
+    pub receive_limit: Option<u64>,
+    pub sender_limits: BTreeMap<Source, SenderLimit>,
+    /// As the media machine has told last.
+    pub traffic: Traffic,
 }
 
 pub fn config() -> ClassroomConfig {
@@ -81,6 +102,17 @@ pub fn config() -> ClassroomConfig {
 }
 
 pub fn token_in(room: &str, identity: &str, role: Role, now: Timestamp) -> VerifiedToken {
+    bounded_token(room, identity, role, now, None)
+}
+
+/// With a budget, in MB.
+pub fn bounded_token(
+    room: &str,
+    identity: &str,
+    role: Role,
+    now: Timestamp,
+    budget_megabytes: Option<u32>,
+) -> VerifiedToken {
     let claims = Claims {
         room: room.into(),
         identity: identity.into(),
@@ -90,6 +122,7 @@ pub fn token_in(room: &str, identity: &str, role: Role, now: Timestamp) -> Verif
         not_before_secs: None,
         preset: None,
         title: None,
+        budget_megabytes,
     };
     verify(SECRET, &sign(SECRET, &claims).unwrap(), now).unwrap()
 }
@@ -157,6 +190,11 @@ impl World {
             request_count: 0,
             session_count: 0,
             answers: VecDeque::new(),
+            wishes: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            used: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            private: None,
         }
     }
 
@@ -208,6 +246,8 @@ impl World {
         self.inboxes.entry(connection).or_default();
         let request = self.ask(connection);
         self.kinds.insert(request, kind);
+        let (identity, budget) = (self.joining.clone(), token.budget_megabytes());
+        self.asks.insert(request, Ask::Join { identity, budget });
         self.session_count += 1;
         let session = format!("session-{}", self.session_count);
         self.room.handle_join(self.now, connection, request, token, session, kind, join);
@@ -238,6 +278,10 @@ impl World {
 
     pub fn request(&mut self, connection: ConnectionId, message: Request) -> RequestId {
         let request = self.ask(connection);
+        if let Request::Receive { mode, budget_megabytes: budget } = message {
+            let identity = self.identities.get(&connection).cloned().unwrap_or_default();
+            self.asks.insert(request, Ask::Receive { identity, mode, budget });
+        }
         self.room.handle_request(self.now, connection, request, message);
         self.drain();
         request
@@ -265,8 +309,25 @@ impl World {
     }
 
     pub fn media_says(&mut self, event: Event) {
+        if let Event::Traffic { peers, .. } = &event
+            && !self.done
+        {
+            for (peer, traffic) in peers.iter().filter(|(peer, _)| self.answered.contains(peer)) {
+                let Some(media) = self.media.get_mut(peer) else { continue };
+                let before = std::mem::replace(&mut media.traffic, *traffic);
+                let more =
+                    traffic.sent_bytes - before.sent_bytes + traffic.received_bytes - before.received_bytes;
+                *self.used.entry(self.owners[peer].clone()).or_default() += more;
+            }
+        }
+        let viewer = match &event {
+            Event::Pictures { peer, .. } | Event::Encodings { peer, .. } => self.owners.get(peer).cloned(),
+            _ => None,
+        };
+        self.private = viewer;
         self.room.handle_media(self.now, event);
         self.drain();
+        self.private = None;
     }
 
     /// Lets time pass, with the timeouts on their way.
@@ -382,6 +443,7 @@ impl World {
                         );
                     }
                 }
+                self.granted(request, &result);
                 if let Ok(Answer::Joined(joined)) = &result {
                     self.inboxes.get_mut(&connection).unwrap().kind = Some(self.kinds[&request]);
                     self.take_joined(connection, joined);
@@ -393,6 +455,7 @@ impl World {
             }
             Output::Notify { connections, notice } => {
                 assert!(!connections.is_empty());
+                self.check_privacy(&connections, &notice);
                 for connection in connections {
                     self.take_notice(connection, notice.clone());
                 }
@@ -403,6 +466,61 @@ impl World {
             }
             Output::Media(command) => self.take_command(command),
             Output::Done => self.done = true,
+        }
+    }
+
+    fn granted(&mut self, request: RequestId, result: &Result<Answer, ErrorReply>) {
+        let Some(ask) = self.asks.remove(&request) else { return };
+        match (ask, result) {
+            (Ask::Join { identity, budget }, Ok(Answer::Joined(joined))) => {
+                if !joined.resumed {
+                    self.wishes.remove(&identity);
+                }
+                self.bounds.insert(identity, budget);
+            }
+            (Ask::Receive { identity, mode, budget }, Ok(_)) => {
+                self.wishes.insert(identity, (mode, budget));
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody learns how others' pictures do or what they use; and what they suffer from, only teachers and assistants.
+    fn check_privacy(&self, connections: &[ConnectionId], notice: &Notice) {
+        let identities = || connections.iter().map(|connection| &self.identities[connection]);
+        match notice {
+            Notice::Pictures { .. } | Notice::Encodings { .. } => {
+                assert_eq!(connections.len(), 1);
+                if let Some(private) = &self.private {
+                    assert!(identities().eq([private]), "{notice:?} for {connections:?}");
+                }
+            }
+            Notice::Usage(_) => assert_eq!(connections.len(), 1),
+            Notice::Quality { participants } => {
+                for entry in participants.iter().filter(|entry| !entry.trouble.is_empty()) {
+                    for identity in identities().filter(|identity| **identity != entry.participant) {
+                        let role = self.room.state().participants.get(identity).map(|found| found.role);
+                        assert!(role.is_some_and(Role::is_staff), "{identity} learns {entry:?}");
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What an identity is to be sent.
+    fn limit_of(&self, identity: &str) -> Option<u64> {
+        let (mode, own) = self.wishes.get(identity).copied().unwrap_or_default();
+        let bound = self.bounds.get(identity).copied().flatten();
+        let budget = own.into_iter().chain(bound).min().map(|megabytes| u64::from(megabytes) * 1_000_000);
+        let used = self.used.get(identity).copied().unwrap_or_default();
+        let is_over = |percent: u64| budget.is_some_and(|budget| used * 100 >= budget * percent);
+        if is_over(100) || mode == ReceiveMode::AudioOnly {
+            Some(0)
+        } else if is_over(80) || mode == ReceiveMode::DataSaver {
+            Some(250_000)
+        } else {
+            None
         }
     }
 
@@ -448,6 +566,9 @@ impl World {
                     published: BTreeSet::new(),
                     muted: BTreeSet::new(),
                     view: Vec::new(),
+                    receive_limit: None,
+                    sender_limits: BTreeMap::new(),
+                    traffic: Traffic::default(),
                 };
                 self.media.insert(add.peer, peer);
                 self.answer(add.peer);
@@ -470,6 +591,7 @@ impl World {
             Command::Unpublish { peer, source } => {
                 let media = self.media.get_mut(&peer).unwrap();
                 assert!(media.published.remove(&source));
+                assert!(!media.sender_limits.contains_key(&source), "a limit of what is not sent");
                 media.muted.remove(&source);
             }
             Command::SetMuted { peer, source, muted } => {
@@ -492,8 +614,19 @@ impl World {
                 self.media.get_mut(&peer).unwrap().view = view;
             }
             Command::CloseRoom { .. } => self.media.clear(),
-            Command::SetReceiveLimit { peer, .. } | Command::SetSenderLimit { peer, .. } => {
-                assert!(self.media.contains_key(&peer), "a limit for nobody");
+            Command::SetReceiveLimit { peer, video_bits_per_second } => {
+                let media = self.media.get_mut(&peer).unwrap();
+                assert_ne!(media.receive_limit, video_bits_per_second, "told twice");
+                media.receive_limit = video_bits_per_second;
+            }
+            Command::SetSenderLimit { peer, source, limit } => {
+                let media = self.media.get_mut(&peer).unwrap();
+                assert!(media.published.contains(&source), "a limit of what is not sent");
+                let before = match limit {
+                    Some(limit) => media.sender_limits.insert(source, limit),
+                    None => media.sender_limits.remove(&source),
+                };
+                assert_ne!(before, limit, "told twice");
             }
             Command::OpenRoom { .. } | Command::AddCandidate { .. } | Command::Record { .. } => {}
         }
@@ -528,6 +661,7 @@ impl World {
                 continue;
             };
             assert_eq!(self.peer_of(identity), Some(*peer));
+            assert_eq!(media.receive_limit, self.limit_of(identity), "the budget and the wish of {identity}");
             let role = participant.role;
             let policy = permission::media_policy(role, &state.settings, state.has_floor(identity));
             if media.policy.class != Role::Recorder.class() {

@@ -32,6 +32,22 @@ export function count(value: number, language: string = languageTag.value): stri
   return new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value);
 }
 
+/** A rate: `350 kbit/s`, `1.4 Mbit/s`. */
+export function bitRate(bitsPerSecond: number, language: string = languageTag.value): string {
+  const [value, unit] =
+    bitsPerSecond < 999_500
+      ? ([bitsPerSecond / 1_000, 'kbit/s'] as const)
+      : ([bitsPerSecond / 1_000_000, 'Mbit/s'] as const);
+  const digits = unit === 'Mbit/s' && value < 10 ? 1 : 0;
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)} ${unit}`;
+}
+
+/** An amount of data in megabytes, as those who sell it count: `0.4 MB`, `212 MB`. */
+export function megabytes(bytes: number, language: string = languageTag.value): string {
+  const value = bytes / 1_000_000;
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits: value < 10 ? 1 : 0 }).format(value)} MB`;
+}
+
 /** A ratio `0..1` in percent: `37%`. */
 export function percent(ratio: number, language: string = languageTag.value): string {
   return new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 0 }).format(ratio);

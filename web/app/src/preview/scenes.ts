@@ -1,5 +1,5 @@
 // The scenes of the preview: who is there and what happens, chosen by the query of the address.
-import type { Permission, Preset, Role } from '@lectern/client';
+import type { Permission, Preset, Reason, ReceiveMode, Role } from '@lectern/client';
 
 import type { Claims } from '../classroom/link';
 import { ScriptedSession, type Actor } from './session';
@@ -88,6 +88,8 @@ export function sceneOf(query: URLSearchParams): ScriptedSession {
   const speakers = query.has('quiet') ? [] : [role === 'teacher' ? 's0' : 't'];
   setInterval(() => session.speak(...speakers), 300);
   if (query.has('reconnecting')) session.become({ status: 'reconnecting', cause: 'signalling' });
+  if (query.has('slow')) slow(session, role === 'teacher' ? 's5' : 't');
+  if (query.has('usage')) use(session, query.get('usage') ?? '');
   if (query.has('events')) later(session);
   if (query.has('failing')) session.failing = true;
   return session;
@@ -104,6 +106,49 @@ function messages(session: ScriptedSession, role: Role): void {
   say('s1', 'I hear a little echo.\nIs it only me?', 6);
   say('s4', '<img src=x onerror=alert(1)> <b>not bold</b>', 4);
   say(teacher, 'Yes, completing the square works, and you will see in a minute why it is the nicer way.', 2);
+}
+
+/** A bad day: each reason on somebody's picture, and trouble for a teacher to see. */
+function slow(session: ScriptedSession, star: string): void {
+  const reduce = (participant: string, shown: 'reduced' | 'paused', reason: Reason) =>
+    session.reduce({ participant, source: 'camera', shown, reason });
+  reduce('s0', 'paused', 'bandwidth');
+  reduce('s1', 'reduced', 'sender-cpu');
+  reduce('s3', 'paused', 'sender-bandwidth');
+  reduce('s4', 'reduced', 'bandwidth');
+  reduce('s7', 'paused', 'hidden');
+  session.reduce({
+    participant: star,
+    source: 'screen',
+    shown: 'reduced',
+    reason: 'bandwidth',
+    width: 960,
+    height: 540,
+  });
+  session.suffer('s1', 'sending-cpu');
+  session.suffer('s3', 'sending-bandwidth', 'receiving');
+  session.suffer('s4', 'receiving');
+  session.suffer('me', 'sending-cpu');
+}
+
+/** A budget that is in use: `ok`, `save`, `over`. */
+function use(session: ScriptedSession, how: string): void {
+  const [used, mode] = { save: [248, 'data-saver'], over: [301, 'audio-only'] }[how] ?? [41, 'normal'];
+  session.receiving = { mode: 'normal', budgetMegabytes: 300 };
+  setTimeout(() => {
+    session.use({
+      sentBytes: Number(used) * 900_000,
+      receivedBytes: Number(used) * 100_000,
+      estimateBitsPerSecond: 1_450_000,
+      mode: mode as ReceiveMode,
+      budgetMegabytes: 300,
+      ...(how === 'save' || how === 'over' ? { reason: 'budget' as const } : {}),
+    });
+    if (how !== 'over') return;
+    for (const [participant, { tracks }] of Object.entries(session.state?.participants ?? {})) {
+      if (tracks.camera) session.reduce({ participant, source: 'camera', shown: 'paused', reason: 'policy' });
+    }
+  }, 300);
 }
 
 function later(session: ScriptedSession): void {

@@ -4,10 +4,15 @@ import {
   LecternError,
   type LessonEventKind,
   type Permission,
+  type PictureSource,
   type Quality,
+  type ReceivedPicture,
+  type Receiving,
   type Role,
   type SessionEvents,
   type Source,
+  type Trouble,
+  type Usage,
 } from '@lectern/client';
 
 import type { Session } from '../classroom/room/room';
@@ -64,6 +69,10 @@ export class ScriptedSession implements Session {
   readonly #streams = new Map<string, MediaStream>();
   readonly #local = new Map<Source, { track: MediaStreamTrack; muted: boolean }>();
   readonly #quality = new Map<string, Quality>();
+  readonly #trouble = new Map<string, Trouble[]>();
+  readonly #pictures = new Map<string, ReceivedPicture>();
+  receiving: Receiving = { mode: 'normal' };
+  usage: Usage | undefined;
   permissions: ReadonlySet<Permission>;
 
   constructor(
@@ -122,6 +131,24 @@ export class ScriptedSession implements Session {
     this.emit('quality', { changed: [{ participant, quality }] });
   }
 
+  /** Somebody suffers. */
+  suffer(participant: string, ...trouble: Trouble[]): void {
+    this.#trouble.set(participant, trouble);
+    this.emit('quality', { changed: [{ participant, quality: this.#quality.get(participant) ?? 'good', trouble }] });
+  }
+
+  /** The server says how a picture does. */
+  reduce(picture: ReceivedPicture): void {
+    this.#pictures.set(`${picture.participant}/${picture.source}`, picture);
+    this.emit('pictures', { changed: [picture] });
+  }
+
+  /** The server says what was used. */
+  use(usage: Usage): void {
+    this.usage = usage;
+    this.emit('usage', usage);
+  }
+
   become(connection: Session['connection']): void {
     this.connection = connection;
     this.emit('connection', connection);
@@ -150,6 +177,19 @@ export class ScriptedSession implements Session {
 
   qualityOf(participant: string): Quality | undefined {
     return this.#quality.get(participant);
+  }
+
+  troubleOf(participant: string): readonly Trouble[] {
+    return this.#trouble.get(participant) ?? [];
+  }
+
+  receivedOf(participant: string, source: PictureSource): ReceivedPicture {
+    return this.#pictures.get(`${participant}/${source}`) ?? { participant, source, shown: 'full' };
+  }
+
+  receive(receiving: Receiving): Promise<void> {
+    this.receiving = receiving;
+    return Promise.resolve();
   }
 
   local(source: Source): { track: MediaStreamTrack; muted: boolean } | undefined {
@@ -244,5 +284,56 @@ export class ScriptedSession implements Session {
   join = () => Promise.resolve();
   leave = () => Promise.resolve();
   end = () => Promise.resolve();
-  stats = () => Promise.resolve({ bitrateInBps: 0, bitrateOutBps: 0, received: [], sent: [] });
+  /** What a class on a middling network has. */
+  stats(): ReturnType<Session['stats']> {
+    const seen = Object.entries(this.state?.participants ?? {})
+      .filter(([id, { tracks }]) => id !== this.identity && tracks.camera)
+      .slice(0, 5);
+    return Promise.resolve({
+      rttMs: 48,
+      lossIn: 0.012,
+      lossOut: 0,
+      bitrateInBps: 1_260_000,
+      bitrateOutBps: 684_000,
+      availableOutBps: 2_150_000,
+      path: 'srflx/udp',
+      received: seen.map(([participant], index) => ({
+        mid: String(7 + index),
+        kind: 'video' as const,
+        participant,
+        source: 'camera' as const,
+        codec: 'VP8',
+        width: index === 0 ? 1280 : 320,
+        height: index === 0 ? 720 : 180,
+        framesPerSecond: 25 - index,
+        bitrateBps: index === 0 ? 910_000 : 86_000,
+      })),
+      sent: [
+        {
+          mid: '1',
+          kind: 'video',
+          source: 'camera',
+          rid: 'q',
+          codec: 'VP8',
+          width: 320,
+          height: 180,
+          framesPerSecond: 25,
+          bitrateBps: 124_000,
+          limitation: 'none',
+        },
+        {
+          mid: '1',
+          kind: 'video',
+          source: 'camera',
+          rid: 'h',
+          codec: 'VP8',
+          width: 640,
+          height: 360,
+          framesPerSecond: 25,
+          bitrateBps: 480_000,
+          limitation: 'cpu',
+        },
+      ],
+    });
+  }
 }

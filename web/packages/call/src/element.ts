@@ -9,7 +9,7 @@ import { icon } from './icons.js';
 import { grid, NARROW, pair, stage, type Area, type Rect } from './layout.js';
 import { Sound } from './sound.js';
 import { styleSheet } from './style.js';
-import { textsFor, type Texts } from './texts.js';
+import { textsFor, whyOf, type Texts } from './texts.js';
 import { Tile } from './tile.js';
 
 /** Others at once; also the session's video slots, of which a shared screen takes one more. */
@@ -27,12 +27,12 @@ export interface CallEvents {
 }
 
 /**
- * `<lectern-call token url lang theme microphone camera>`: a call in any page. It joins when it is in the page and has a
+ * `<lectern-call token url lang theme microphone camera receive>`: a call in any page. It joins when it is in the page and has a
  * `token`; `url` is the server's origin (the page's own by default), `theme` is `light` or `dark`, `microphone="off"` and
  * `camera="off"` start without. It fills its own box, so the page gives it a size.
  */
 export class LecternCall extends HTMLElement {
-  static readonly observedAttributes = ['token', 'url', 'lang', 'theme'];
+  static readonly observedAttributes = ['token', 'url', 'lang', 'theme', 'receive'];
 
   readonly #root = this.attachShadow({ mode: 'open' });
   readonly #tilesBox = make('div', { class: 'tiles', role: 'list', part: 'tiles' });
@@ -107,6 +107,7 @@ export class LecternCall extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after || !this.isConnected) return;
     if (name === 'token' || name === 'url') queueMicrotask(() => this.#restart());
+    else if (name === 'receive') this.#receive();
     else this.#retext();
   }
 
@@ -136,6 +137,7 @@ export class LecternCall extends HTMLElement {
       { changed: this.#repaint, problem: (problem) => this.#showProblem(problem) },
     );
     this.#call = call;
+    this.#receive();
     this.#follow(call);
     this.#schedule();
     call.start().catch(() => undefined);
@@ -143,6 +145,15 @@ export class LecternCall extends HTMLElement {
 
   async leave(): Promise<void> {
     await this.#call?.leave();
+  }
+
+  /** How much to receive, as the page says; pages that want a budget use the session. */
+  #receive(): void {
+    const wanted = this.getAttribute('receive');
+    const mode = wanted === 'data-saver' || wanted === 'audio-only' ? wanted : 'normal';
+    const session = this.#call?.session;
+    if (!session || session.receiving.mode === mode) return;
+    session.receive({ ...session.receiving, mode }).catch(() => undefined);
   }
 
   #restart(): void {
@@ -158,7 +169,7 @@ export class LecternCall extends HTMLElement {
     const current = (then: () => void) => () => {
       if (this.#call === call) then();
     };
-    for (const name of ['slots', 'quality', 'permissions', 'media', 'speakers'] as const) {
+    for (const name of ['slots', 'quality', 'pictures', 'permissions', 'media', 'speakers'] as const) {
       session.on(name, current(this.#repaint));
     }
     session.on('state', ({ events }) => {
@@ -285,6 +296,8 @@ export class LecternCall extends HTMLElement {
       const muted = participant.tracks[seat.source]?.muted ?? true;
       const stream = self ? this.#self : muted ? undefined : session.pictureOf(seat.participant, seat.source);
       const quality = session.qualityOf(seat.participant);
+      const received = session.receivedOf(seat.participant, seat.source);
+      const why = self || muted ? undefined : whyOf(received, participant.name, this.#texts);
       tile.show(
         {
           name: self ? this.#texts.you : face ? participant.name : this.#texts.screenOf(participant.name),
@@ -293,6 +306,8 @@ export class LecternCall extends HTMLElement {
           muted: face && (participant.tracks.microphone?.muted ?? true),
           speaking: face && speaking.has(seat.participant) && participant.tracks.microphone?.muted === false,
           weak: face && (quality === 'poor' || quality === 'lost'),
+          why,
+          paused: why !== undefined && received.shown === 'paused',
           mirrored: self,
           whole: !face,
         },

@@ -72,7 +72,9 @@ svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width:
 .tile.playing video { opacity: 1; }
 .tile.mirrored video { transform: scaleX(-1); }
 .tile.whole video { object-fit: contain; background: #0b0f11; }
-.avatar { position: absolute; inset: 0; display: grid; place-items: center; }
+.avatar { position: absolute; inset: 0; display: grid; place-content: center; justify-items: center; gap: 8px; }
+.avatar .why { max-width: 85cqw; margin: 0; color: rgb(232 238 237 / 82%); font-size: 12.5px; line-height: 1.35; text-align: center; }
+.avatar .why:empty, .tile[data-small] .why { display: none; }
 .avatar span { display: grid; place-items: center; width: clamp(32px, 34cqmin, 96px); aspect-ratio: 1; border-radius: 50%;
   font-weight: 600; font-size: clamp(12px, 12cqmin, 34px); letter-spacing: 0.01em; color: #fff; user-select: none; }
 .tile { container-type: size; }
@@ -84,6 +86,7 @@ svg { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width:
 .label svg { width: 14px; height: 14px; }
 .label .off { color: #ff938c; }
 .label .weak { color: #f3c76b; }
+.label .reduced { opacity: 0.8; }
 .tile[data-small] .label { left: 4px; bottom: 4px; padding: 1px 6px; font-size: 11px; }
 .more { display: grid; place-items: center; background: var(--lc-surface-2); color: var(--lc-text); font-size: 20px;
   font-weight: 600; }

@@ -1,4 +1,4 @@
-import type { EndReason, ErrorCode } from '@lectern/client';
+import type { EndReason, ErrorCode, Reason, ReceivedPicture } from '@lectern/client';
 
 const en = {
   call: 'Video call',
@@ -18,6 +18,16 @@ const en = {
   muted: 'muted',
   speaking: 'speaking',
   poor: 'poor connection',
+  why: {
+    bandwidth: () => 'Your network is slow',
+    'sender-cpu': (name) => `${name}’s computer is busy`,
+    'sender-bandwidth': (name) => `${name}’s network is slow`,
+    'layer-missing': (name) => `${name} sends no larger picture`,
+    policy: () => 'Saving data',
+    hidden: () => 'Too many pictures at once',
+  } as Record<Reason, (name: string) => string>,
+  reduced: (why: string) => `${why}: smaller picture`,
+  paused: (why: string) => `${why}: picture paused`,
   more: (count: number) => `+${count}`,
   moreLabel: (count: number) => `${count} more`,
   people: (count: number) => `${count} people`,
@@ -79,6 +89,16 @@ const zh: Texts = {
   muted: '已静音',
   speaking: '正在讲话',
   poor: '网络较差',
+  why: {
+    bandwidth: () => '你的网络较慢',
+    'sender-cpu': (name) => `${name}的电脑繁忙`,
+    'sender-bandwidth': (name) => `${name}的网络较慢`,
+    'layer-missing': (name) => `${name}没有发送更大的画面`,
+    policy: () => '正在节省流量',
+    hidden: () => '同时显示的画面过多',
+  },
+  reduced: (why) => `${why}，画面已缩小`,
+  paused: (why) => `${why}，画面已暂停`,
   more: (count) => `+${count}`,
   moreLabel: (count) => `还有 ${count} 人`,
   people: (count) => `${count} 人`,
@@ -119,6 +139,12 @@ const zh: Texts = {
   },
   error: '出现问题',
 };
+
+/** Why a picture is less than it could be, if there is anything to say: a small camera that sends all it has is none. */
+export function whyOf({ shown, reason }: ReceivedPicture, name: string, texts: Texts): string | undefined {
+  if (shown === 'full' || !reason || (shown === 'reduced' && reason === 'layer-missing')) return undefined;
+  return texts[shown](texts.why[reason](name));
+}
 
 /** Texts for a language tag: Chinese for `zh…`, English for all others. */
 export function textsFor(language: string | undefined): Texts {

@@ -16,6 +16,10 @@ export interface TileLook {
   muted: boolean;
   speaking: boolean;
   weak: boolean;
+  /** Why the picture is less than it could be. */
+  why: string | undefined;
+  /** Nothing arrives: the initials stay, with the reason. */
+  paused: boolean;
   mirrored: boolean;
   /** A screen is shown whole; a face fills its tile. */
   whole: boolean;
@@ -30,14 +34,23 @@ export class Tile {
   readonly #name = make('span', { class: 'name' });
   readonly #muted = make('span', { class: 'off' }, icon('microphoneOff'));
   readonly #weak = make('span', { class: 'weak' }, icon('signal'));
+  readonly #reduced = make('span', { class: 'reduced' }, icon('reduced'));
+  readonly #why = make('p', { class: 'why' });
 
   constructor(identity: string) {
     this.#video.muted = true;
     this.#video.disablePictureInPicture = true;
     const colour = hue(identity);
     this.#letters.style.background = `linear-gradient(150deg, hsl(${colour} 42% 44%), hsl(${colour + 28} 46% 34%))`;
-    const avatar = make('div', { class: 'avatar', 'aria-hidden': 'true' }, this.#letters);
-    const label = make('div', { class: 'label', 'aria-hidden': 'true' }, this.#muted, this.#weak, this.#name);
+    const avatar = make('div', { class: 'avatar', 'aria-hidden': 'true' }, this.#letters, this.#why);
+    const label = make(
+      'div',
+      { class: 'label', 'aria-hidden': 'true' },
+      this.#muted,
+      this.#weak,
+      this.#reduced,
+      this.#name,
+    );
     this.element = make(
       'div',
       { class: 'tile', role: 'listitem', 'data-identity': identity },
@@ -48,19 +61,22 @@ export class Tile {
   }
 
   show(look: TileLook, texts: Texts): void {
-    const { name, person, stream, muted, speaking, weak, mirrored, whole } = look;
+    const { name, person, stream, muted, speaking, weak, why, paused, mirrored, whole } = look;
     setText(this.#letters, initials(person));
     setText(this.#name, name);
     this.#muted.hidden = !muted;
     this.#weak.hidden = !weak;
+    this.#reduced.hidden = why === undefined;
+    setText(this.#why, paused ? (why ?? '') : '');
+    this.element.title = why ?? '';
     this.element.classList.toggle('speaking', speaking);
     this.element.classList.toggle('mirrored', mirrored);
     this.element.classList.toggle('whole', whole);
-    const said = [name, muted && texts.muted, speaking && texts.speaking, weak && texts.poor]
+    const said = [name, muted && texts.muted, speaking && texts.speaking, weak && texts.poor, why]
       .filter(Boolean)
       .join(', ');
     if (this.element.getAttribute('aria-label') !== said) this.element.setAttribute('aria-label', said);
-    this.#play(stream);
+    this.#play(paused ? undefined : stream);
   }
 
   place(rect: Rect, corner: boolean): void {

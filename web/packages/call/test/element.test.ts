@@ -2,6 +2,8 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { ScriptedServer } from '../../client/test/support/server.js';
+import { textsFor, whyOf } from '../src/texts.js';
+import { Tile, type TileLook } from '../src/tile.js';
 
 beforeAll(async () => {
   vi.stubGlobal(
@@ -36,6 +38,17 @@ describe('<lectern-call>', () => {
     expect(element.dataset['theme']).toBe('light');
   });
 
+  it('asks for less when the page says so', () => {
+    const element = document.createElement('lectern-call');
+    for (const [name, value] of Object.entries({ url: 'http://127.0.0.1:1', token: 'jwt', receive: 'audio-only' })) {
+      element.setAttribute(name, value);
+    }
+    document.body.append(element);
+    element.join();
+    expect(element.session?.receiving).toEqual({ mode: 'audio-only' });
+    element.remove();
+  });
+
   it('says why the server refuses, and tells the page', async () => {
     const server = await ScriptedServer.start();
     server.refuse = 'token-expired';
@@ -53,5 +66,37 @@ describe('<lectern-call>', () => {
     // Trying again with the same invitation would not help.
     expect(card()?.querySelector('button')).toBeNull();
     await server.stop();
+  });
+});
+
+describe('a tile', () => {
+  const look: TileLook = {
+    name: 'Ada',
+    person: 'Ada',
+    stream: undefined,
+    muted: false,
+    speaking: false,
+    weak: false,
+    why: undefined,
+    paused: false,
+    mirrored: false,
+    whole: false,
+  };
+  const texts = textsFor('en');
+
+  it('says why its picture is small or paused, and nothing when all is well', () => {
+    const picture = { participant: 'ada', source: 'camera', shown: 'paused', reason: 'sender-cpu' } as const;
+    const why = whyOf(picture, 'Ada', texts);
+    const tile = new Tile('ada');
+    tile.show({ ...look, why, paused: true }, texts);
+    expect(tile.element.getAttribute('aria-label')).toBe('Ada, Ada’s computer is busy: picture paused');
+    expect(tile.element.querySelector('.why')?.textContent).toBe('Ada’s computer is busy: picture paused');
+    tile.show(look, texts);
+    expect(tile.element.getAttribute('aria-label')).toBe('Ada');
+    expect(tile.element.querySelector('.why')?.textContent).toBe('');
+    expect(whyOf({ ...picture, shown: 'reduced', reason: 'layer-missing' }, 'Ada', texts)).toBeUndefined();
+    expect(whyOf({ ...picture, shown: 'reduced', reason: 'bandwidth' }, 'Ada', textsFor('zh'))).toBe(
+      '你的网络较慢，画面已缩小',
+    );
   });
 });

@@ -5,10 +5,13 @@ import type {
   LessonState,
   ParticipantQuality,
   Permission,
+  ReceivedPicture,
+  ReceiveMode,
   Role,
   Slot,
   Source,
   SpeakerLevel,
+  Usage,
 } from './protocol.js';
 
 /** Codec of the video that is sent; what is received is up to the senders. */
@@ -57,6 +60,12 @@ export interface Speakers {
   active?: string;
 }
 
+/** What to receive at most; `budgetMegabytes` is for the lesson, in MB of 10^6 bytes, both directions. */
+export interface Receiving {
+  mode: ReceiveMode;
+  budgetMegabytes?: number;
+}
+
 /** What `LecternSession` tells. */
 export interface SessionEvents {
   /** The lesson changed; `events` is what happened, empty when the whole state came anew. */
@@ -64,8 +73,12 @@ export interface SessionEvents {
   /** Slots that carry something else now: pictures and voices moved. */
   slots: { changed: Slot[] };
   speakers: Speakers;
-  /** Connection quality of participants; only changes. */
+  /** Connection quality and trouble of participants; only changes. */
   quality: { changed: ParticipantQuality[] };
+  /** How pictures of the own view do; only changes. */
+  pictures: { changed: ReceivedPicture[] };
+  /** What this participant has used, and how much it is sent. */
+  usage: Usage;
   permissions: { permissions: ReadonlySet<Permission>; role: Role };
   connection: Connection;
   media: { status: MediaStatus };

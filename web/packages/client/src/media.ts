@@ -147,6 +147,11 @@ export class MediaLink {
     return { kind: receiver.kind, index: alike.indexOf(receiver) };
   }
 
+  /** What sends a source. */
+  senderOf(source: Source): RTCRtpSender | undefined {
+    return this.#closed ? undefined : this.#senders.get(source)?.sender;
+  }
+
   /** The source of a sending m-line. */
   sourceOf(mid: string): Source | undefined {
     return [...this.#senders].find(([, transceiver]) => transceiver.mid === mid)?.[0];

@@ -11,6 +11,17 @@ export type Role = 'teacher' | 'assistant' | 'student' | 'observer' | 'recorder'
 export type Preset = 'tutoring' | 'lecture' | 'seminar';
 export type Quality = 'good' | 'fair' | 'poor' | 'lost';
 
+/** How much a participant receives, from all to least. */
+export type ReceiveMode = 'normal' | 'data-saver' | 'audio-only';
+/** What holds back a picture that one sends. */
+export type SendingLimit = 'none' | 'cpu' | 'bandwidth';
+/** How much of a picture arrives, of what was asked for. */
+export type Shown = 'full' | 'reduced' | 'paused';
+/** Why a picture is less than was asked for. */
+export type Reason = 'bandwidth' | 'sender-cpu' | 'sender-bandwidth' | 'layer-missing' | 'policy' | 'hidden';
+/** What a participant suffers from. */
+export type Trouble = 'receiving' | 'sending-bandwidth' | 'sending-cpu';
+
 export type Permission =
   | 'publish-microphone'
   | 'publish-camera'
@@ -184,6 +195,8 @@ export interface Requests {
   mute: { payload: { source: Source; muted: boolean; participant?: string }; data: Empty };
   'mute-all': { payload: { source: Source }; data: Empty };
   view: { payload: { pictures: ViewPicture[] }; data: Empty };
+  receive: { payload: { mode: ReceiveMode; budgetMegabytes?: number }; data: Empty };
+  sending: { payload: { source: Source; limit: SendingLimit }; data: Empty };
   hand: { payload: { raised: boolean; participant?: string }; data: Empty };
   floor: { payload: { participant: string; granted: boolean }; data: Empty };
   chat: { payload: { text: string; nonce: string }; data: { seq: number } };
@@ -208,6 +221,35 @@ export interface SpeakerLevel {
 export interface ParticipantQuality {
   participant: string;
   quality: Quality;
+  /** Of others only for teachers and assistants. */
+  trouble?: Trouble[];
+}
+
+/** How a picture of the own view does. */
+export interface ReceivedPicture {
+  participant: string;
+  source: PictureSource;
+  shown: Shown;
+  reason?: Reason;
+  /** What is sent, in pixels, where known. */
+  width?: number;
+  height?: number;
+}
+
+/** What was used in this lesson, and how much is sent. */
+export interface Usage {
+  /** Bytes from the server to this participant. */
+  sentBytes: number;
+  /** Bytes from this participant to the server. */
+  receivedBytes: number;
+  /** What the way from the server is estimated to carry. */
+  estimateBitsPerSecond?: number;
+  /** How much is sent now: what was asked for, or less. */
+  mode: ReceiveMode;
+  /** The budget that holds, in MB of 10^6 bytes. */
+  budgetMegabytes?: number;
+  /** Why `mode` is less than was asked for. */
+  reason?: 'budget';
 }
 
 /** Each event of the server and its payload. */
@@ -218,5 +260,8 @@ export interface Notices {
   quality: { participants: ParticipantQuality[] };
   permissions: { permissions: Permission[]; role: Role };
   media: { state: 'connected' | 'disconnected' };
+  encodings: { source: Source; active: boolean[] };
+  pictures: { pictures: ReceivedPicture[] };
+  usage: Usage;
   ended: { reason: EndReason };
 }

@@ -10,12 +10,16 @@ export class SenderParameters {
   /** `edit` changes the parameters in place. A browser that cannot do what they say goes on as before. */
   change(edit: (parameters: RTCRtpSendParameters) => void): Promise<void> {
     this.#last = this.#last.then(async () => {
-      try {
-        const parameters = this.sender.getParameters();
-        edit(parameters);
-        await this.sender.setParameters(parameters);
-      } catch {
-        // Left as it is.
+      // Once more when something else (the layers that are needed, an answer) has changed the parameters in between.
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        try {
+          const parameters = this.sender.getParameters();
+          edit(parameters);
+          await this.sender.setParameters(parameters);
+          return;
+        } catch {
+          // Left as it is after the second time.
+        }
       }
     });
     return this.#last;

@@ -1,9 +1,11 @@
+import { Encodings, type Saving } from './encodings.js';
 import { LecternError } from './errors.js';
 import type { ConnectionStats, MediaStatus } from './events.js';
 import type { LocalTracks } from './local-tracks.js';
 import { MediaLink, type MediaShape, type Offer } from './media.js';
 import { MediaWatch } from './media-watch.js';
-import type { IceServer, Slot, Source } from './protocol.js';
+import type { IceServer, SendingLimit, Slot, Source } from './protocol.js';
+import { limitOf } from './sending.js';
 import { StatsReader } from './stats.js';
 import { SlotStreams } from './streams.js';
 
@@ -20,6 +22,8 @@ export class SessionMedia {
   readonly #streams: SlotStreams;
   readonly #stats = new StatsReader();
   #link: MediaLink | undefined;
+  #encodings: Encodings | undefined;
+  #saving: Saving = 'none';
   #watch: MediaWatch | undefined;
   #status: MediaStatus = 'none';
 
@@ -51,6 +55,9 @@ export class SessionMedia {
       if (link === this.#link) this.#setStatus(status);
     });
     this.#link = link;
+    // The server takes all layers of a new connection for needed.
+    this.#encodings = new Encodings((source) => link.senderOf(source));
+    this.#encodings.save(this.#saving);
     this.#watch = new MediaWatch(
       { restart: () => this.#restart(link), rejoin: (attempt) => this.events.rejoin(attempt) },
       rejoins,
@@ -67,11 +74,44 @@ export class SessionMedia {
     await link.accept(answer, iceServers);
     if (link !== this.#link) return;
     this.#streams.fill(link);
+    void this.#encodings?.apply('camera');
     this.#watch?.negotiated();
   }
 
   async send(source: Source, track: MediaStreamTrack | null): Promise<void> {
     await this.#link?.send(source, track);
+    // A browser may begin anew with all layers.
+    await this.#encodings?.apply(source);
+  }
+
+  /** Which layers of a source anybody needs. */
+  need(source: Source, active: readonly boolean[]): void {
+    this.#encodings?.need(source, active);
+  }
+
+  /** A source is no longer sent. */
+  forget(source: Source): void {
+    this.#encodings?.forget(source);
+  }
+
+  /** Sends less of the own camera. */
+  save(saving: Saving): void {
+    this.#saving = saving;
+    this.#encodings?.save(saving);
+  }
+
+  /** What holds back what is sent as `source`. */
+  async limitOf(source: Source): Promise<SendingLimit> {
+    const sender = this.#link?.senderOf(source);
+    if (!sender?.track || !this.local.get(source)) return 'none';
+    if (source === 'camera' && this.#saving !== 'none') return 'bandwidth';
+    try {
+      const report = await sender.getStats();
+      // The DOM's types do not know that a report is a Map.
+      return limitOf((report as unknown as Map<string, { type: string }>).values());
+    } catch {
+      return 'none';
+    }
   }
 
   /** The content of the screen that is sent has changed. */
@@ -118,6 +158,8 @@ export class SessionMedia {
 
   #close(): void {
     this.#watch?.stop();
+    this.#encodings?.stop();
+    this.#encodings = undefined;
     this.#link?.close();
     this.#link = undefined;
   }

@@ -1,10 +1,13 @@
+import { Adaptation } from './adaptation.js';
 import { Emitter } from './emitter.js';
+import { savingOf } from './encodings.js';
 import { LecternError } from './errors.js';
 import type {
   Connection,
   ConnectionStats,
   LocalTrack,
   MediaStatus,
+  Receiving,
   ScreenContent,
   SessionEvents,
   SessionOptions,
@@ -21,19 +24,24 @@ import type {
   Notices,
   ParticipantState,
   Permission,
+  ParticipantQuality,
   PictureSource,
   Quality,
+  ReceivedPicture,
   RequestName,
   Requests,
   Role,
   SettingsChange,
   Slot,
   Source,
+  Trouble,
+  Usage,
   ViewPicture,
 } from './protocol.js';
 import { PROTOCOL_VERSION } from './protocol.js';
 import { corrections, interferences } from './publications.js';
 import { afterEnded, afterJoinError, backoffMs } from './recovery.js';
+import { SendingWatch } from './sending.js';
 import { SessionMedia } from './session-media.js';
 import { ConnectionLost, Signal } from './signal.js';
 import { SlotMap } from './slots.js';
@@ -57,10 +65,20 @@ export class LecternSession extends Emitter<SessionEvents> {
   readonly #slots = new SlotMap();
   /** Notices that came between the acknowledgement of `join` and the media connection's taking its answer. */
   #early: (() => void)[] = [];
-  readonly #qualities = new Map<string, Quality>();
+  readonly #adaptation = new Adaptation();
+  #receiving: Receiving = { mode: 'normal' };
+  readonly #sending = new SendingWatch({
+    read: async (source) => (await this.#media?.limitOf(source)) ?? 'none',
+    // A refusal: the source has just gone. A cut: it is said again when it changes.
+    changed: (source, limit) => void this.#signal?.request('sending', { source, limit }).catch(() => undefined),
+  });
   readonly #local = new LocalTracks({
     changed: (source, track, by) => {
-      if (!track) this.#media?.send(source, null).catch(() => undefined);
+      if (!track) {
+        this.#media?.send(source, null).catch(() => undefined);
+        this.#media?.forget(source);
+        this.#sending.forget(source);
+      }
       this.emit('local', { source, track, ...(by !== undefined && { by }) });
     },
     deviceEnded: (source) => void this.unpublish(source).catch(() => undefined),
@@ -258,6 +276,34 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#planView();
   }
 
+  /**
+   * Asks for less (a slow network, one that is paid for by the megabyte), or for all again. Holds for the session of this object. The
+   * server may send less still: see {@link usage}.
+   */
+  async receive(receiving: Receiving): Promise<void> {
+    const { mode, budgetMegabytes } = receiving;
+    const payload = { mode, ...(budgetMegabytes !== undefined && { budgetMegabytes }) };
+    const before = this.#receiving;
+    this.#receiving = payload;
+    if (this.#connection.status === 'idle') return;
+    try {
+      await this.#ask('receive', payload);
+    } catch (thrown) {
+      if (this.#receiving === payload) this.#receiving = before;
+      throw thrown;
+    }
+  }
+
+  /** What was asked for with {@link receive}. */
+  get receiving(): Receiving {
+    return this.#receiving;
+  }
+
+  /** What this participant has used in the lesson, and how much it is sent; undefined until the server has said so. */
+  get usage(): Usage | undefined {
+    return this.#adaptation.usage;
+  }
+
   /** Raises or lowers the own hand, or lowers somebody else's. */
   async hand(raised: boolean, participant?: string): Promise<void> {
     await this.#ask('hand', participant === undefined ? { raised } : { raised, participant });
@@ -302,7 +348,17 @@ export class LecternSession extends Emitter<SessionEvents> {
 
   /** How good a participant's connection is, as the server measures it. */
   qualityOf(participant: string): Quality | undefined {
-    return this.#qualities.get(participant);
+    return this.#adaptation.quality(participant);
+  }
+
+  /** What a participant suffers from; of others only teachers and assistants know. */
+  troubleOf(participant: string): readonly Trouble[] {
+    return this.#adaptation.trouble(participant);
+  }
+
+  /** How much of a picture arrives, of what {@link view} asked for, and why not more. */
+  receivedOf(participant: string, source: PictureSource): ReceivedPicture {
+    return this.#adaptation.picture(participant, source);
   }
 
   /** The stream of the slot that carries this picture now; undefined while none does. */
@@ -373,7 +429,6 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (round !== this.#round) return;
     await media?.accept(joined.answer ?? '', joined.iceServers);
     if (round !== this.#round) return;
-    this.#qualities.clear();
     this.#take(joined);
   }
 
@@ -395,12 +450,26 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (joined.state) this.#takeState(joined.state);
     if (joined.events) this.#takeEvents(joined.events);
     this.#setConnection({ status: 'connected' });
+    const { pictures, qualities } = this.#adaptation.reset();
+    this.#tellPictures(pictures);
+    this.#tellQualities(qualities);
+    if (!joined.resumed) this.#askAnew();
+    this.#sending.start();
     this.#correct();
     this.#view.reset();
     this.#media?.signallingBack();
     // They are newer than the acknowledgement.
     for (const notice of this.#early.splice(0)) notice();
     this.#gate.open();
+  }
+
+  /** A new session on the server knows nothing of what was asked for and said. */
+  #askAnew(): void {
+    this.#sending.forget();
+    if (this.usage) this.#takeUsage({ sentBytes: 0, receivedBytes: 0, mode: 'normal' });
+    const { mode, budgetMegabytes } = this.#receiving;
+    if (mode === 'normal' && budgetMegabytes === undefined) return;
+    this.#signal?.request('receive', this.#receiving).catch(() => undefined);
   }
 
   /** After a cut: tells the server what it does not know about own tracks, and takes what a teacher muted meanwhile. */
@@ -444,6 +513,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#session = undefined;
     this.#unfollow?.();
     this.#view.stop();
+    this.#sending.stop();
     this.#signal?.close();
     this.#signal = undefined;
     this.#media?.stop();
@@ -492,6 +562,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   #sendView(pictures: ViewPicture[]): boolean {
     if (!this.#joined || !this.#media) return false;
     this.#signal?.request('view', { pictures }).catch(() => undefined);
+    this.#tellPictures(this.#adaptation.keepPictures(pictures));
     return true;
   }
 
@@ -506,11 +577,17 @@ export class LecternSession extends Emitter<SessionEvents> {
         this.emit('speakers', speakers);
       },
       quality: ({ participants }) => {
-        for (const { participant, quality } of participants) this.#qualities.set(participant, quality);
-        this.emit('quality', { changed: participants });
+        this.#adaptation.takeQualities(participants);
+        this.#tellQualities(participants);
       },
       permissions: ({ permissions, role }) => this.#setPermissions(permissions, role),
       media: ({ state }) => this.#media?.serverSays(state),
+      encodings: ({ source, active }) => this.#media?.need(source, active),
+      pictures: ({ pictures }) => {
+        this.#adaptation.takePictures(pictures);
+        this.#tellPictures(pictures);
+      },
+      usage: (usage) => this.#takeUsage(usage),
       ended: ({ reason }) => {
         if (afterEnded(reason) === 'rejoin') this.#rejoin('server-restart', 1);
         else this.#end({ status: 'ended', reason }, new LecternError('ended', reason));
@@ -538,6 +615,7 @@ export class LecternSession extends Emitter<SessionEvents> {
       if (muted === undefined) this.#local.drop(source, by ?? '');
       else this.#local.setMuted(source, muted, by ?? '');
     }
+    this.#tellQualities(this.#adaptation.follow(events));
     if (this.#feed.gap) void this.#sync();
     this.#planView();
   }
@@ -624,6 +702,23 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#permissions = new Set(permissions);
     this.#role = role;
     this.emit('permissions', { permissions: this.#permissions, role });
+    if (role !== 'teacher' && role !== 'assistant') {
+      this.#tellQualities(this.#adaptation.keepOwnTrouble(this.#identity));
+    }
+  }
+
+  #takeUsage(usage: Usage): void {
+    this.#adaptation.usage = usage;
+    this.#media?.save(savingOf(usage.mode, usage.reason === 'budget'));
+    this.emit('usage', usage);
+  }
+
+  #tellPictures(changed: ReceivedPicture[]): void {
+    if (changed.length) this.emit('pictures', { changed });
+  }
+
+  #tellQualities(changed: ParticipantQuality[]): void {
+    if (changed.length) this.emit('quality', { changed });
   }
 }
 

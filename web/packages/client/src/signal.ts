@@ -19,7 +19,18 @@ export interface SignalEvents {
   notice<Name extends keyof Notices>(name: Name, payload: Notices[Name]): void;
 }
 
-const NOTICES = ['lesson', 'slots', 'speakers', 'quality', 'permissions', 'media', 'ended'] as const;
+const NOTICES = [
+  'lesson',
+  'slots',
+  'speakers',
+  'quality',
+  'permissions',
+  'media',
+  'encodings',
+  'pictures',
+  'usage',
+  'ended',
+] as const;
 
 /** A request was on its way when the connection went, so nobody knows whether it was heard. */
 export class ConnectionLost extends Error {}

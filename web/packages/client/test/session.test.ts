@@ -186,6 +186,66 @@ describe('after a cut', () => {
   });
 });
 
+describe('less for oneself', () => {
+  const asked = () => server.requests('receive');
+
+  it('is asked for again in a new session, and not in one that goes on', async () => {
+    const call = session();
+    await call.receive({ mode: 'data-saver', budgetMegabytes: 50 });
+    expect(asked()).toEqual([]);
+    await call.join();
+    await expect.poll(asked).toEqual([{ mode: 'data-saver', budgetMegabytes: 50 }]);
+    server.answer('join', () => joined({ resumed: true, events: [] }));
+    let back = next(call, 'connection', status('connected'));
+    server.cut();
+    await back;
+    server.answer('join', () => joined({ session: 'other', state }));
+    back = next(call, 'connection', status('connected'));
+    server.notify('ended', { reason: 'shutdown' });
+    await back;
+    await expect.poll(asked).toHaveLength(2);
+    expect(call.receiving).toEqual({ mode: 'data-saver', budgetMegabytes: 50 });
+  });
+
+  it('stays as it was when it is refused', async () => {
+    const call = await joinedSession();
+    server.answer('receive', () => ({ error: { code: 'bad-request', message: 'no' } }));
+    await expect(call.receive({ mode: 'normal', budgetMegabytes: 0 })).rejects.toMatchObject({ code: 'bad-request' });
+    expect(call.receiving).toEqual({ mode: 'normal' });
+  });
+
+  it('is known, with what was used, until a new session begins', async () => {
+    const call = await joinedSession();
+    expect(call.usage).toBeUndefined();
+    const usage = message('notice-usage-budget').payload as unknown as Notices['usage'];
+    server.notify('usage', usage);
+    await next(call, 'usage');
+    expect(call.usage).toEqual(usage);
+    server.answer('join', () => joined({ session: 'other', state }));
+    const anew = next(call, 'usage');
+    server.notify('ended', { reason: 'shutdown' });
+    expect(await anew).toEqual({ sentBytes: 0, receivedBytes: 0, mode: 'normal' });
+  });
+});
+
+describe('what others suffer from', () => {
+  it('is known to a teacher until the role changes, and is told anew after a cut', async () => {
+    const call = await joinedSession();
+    server.notify('quality', { participants: [{ participant: 'you', quality: 'fair', trouble: ['receiving'] }] });
+    await next(call, 'quality');
+    expect(call.troubleOf('you')).toEqual(['receiving']);
+    expect(call.qualityOf('you')).toBe('fair');
+    const forgotten = next(call, 'quality');
+    server.notify('permissions', { permissions: [], role: 'student' });
+    expect(await forgotten).toEqual({ changed: [{ participant: 'you', quality: 'fair' }] });
+    server.answer('join', () => joined({ resumed: true, events: [] }));
+    const anew = next(call, 'quality');
+    server.cut();
+    expect(await anew).toEqual({ changed: [{ participant: 'you', quality: 'good' }] });
+    expect(call.troubleOf('you')).toEqual([]);
+  });
+});
+
 describe('the lesson', () => {
   it('asks for what is missing', async () => {
     const call = await joinedSession();
@@ -275,6 +335,8 @@ describe('the wire', () => {
     'request-mute-all': (call) => call.muteAll(),
     'request-mute-other': (call) => call.muteParticipant('s-1', 'microphone'),
     'request-publish-muted': (call) => call.publish('microphone', track(), { muted: true }),
+    'request-receive': (call) => call.receive({ mode: 'data-saver', budgetMegabytes: 300 }),
+    'request-receive-audio-only': (call) => call.receive({ mode: 'audio-only' }),
     'request-remove': (call) => call.remove('s-1'),
     'request-role': (call) => call.setRole('s-1', 'assistant'),
     'request-settings': (call) => call.settings({ locked: true, studentMicrophones: false }),
@@ -309,7 +371,16 @@ describe('the wire', () => {
       server.answer('join', () => joined({ state: before }));
       const call = await joinedSession();
       const told: [string, unknown][] = [];
-      for (const name of ['state', 'slots', 'speakers', 'quality', 'permissions', 'connection'] as const) {
+      for (const name of [
+        'state',
+        'slots',
+        'speakers',
+        'quality',
+        'pictures',
+        'usage',
+        'permissions',
+        'connection',
+      ] as const) {
         call.on(name, (heard) => told.push([name, heard]));
       }
       server.notify(event as keyof Notices, payload as never);
@@ -325,12 +396,14 @@ describe('the wire', () => {
     },
   );
 
-  /** What a session tells of a notice. `media` is for the repair alone. */
+  /** What a session tells of a notice. `media` is for the repair alone, `encodings` for the browser. */
   const EXPECTED: Record<string, (payload: never) => [string, unknown] | undefined> = {
     // The second slot of the example was empty and is.
     slots: ({ slots }: Notices['slots']) => ['slots', { changed: slots.slice(0, 1) }],
     speakers: (payload: Notices['speakers']) => ['speakers', payload],
     quality: ({ participants }: Notices['quality']) => ['quality', { changed: participants }],
+    pictures: ({ pictures }: Notices['pictures']) => ['pictures', { changed: pictures }],
+    usage: (usage: Notices['usage']) => ['usage', usage],
     permissions: ({ permissions, role }: Notices['permissions']) => [
       'permissions',
       { permissions: new Set(permissions), role },

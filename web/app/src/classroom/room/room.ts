@@ -1,5 +1,13 @@
 // The room as the components see it: the client's session turned into reactive values.
-import { LecternError, type LecternSession, type Permission, type PictureSource, type Quality } from '@lectern/client';
+import {
+  LecternError,
+  type LecternSession,
+  type Permission,
+  type PictureSource,
+  type Quality,
+  type ReceivedPicture,
+  type Trouble,
+} from '@lectern/client';
 import {
   computed,
   inject,
@@ -42,6 +50,12 @@ export interface Room {
   nameOf(id: string): string;
   speaking(id: string): boolean;
   qualityOf(id: string): Quality | undefined;
+  /** What somebody suffers from; of others only teachers and assistants know. */
+  troubleOf(id: string): readonly Trouble[];
+  /** How much of a picture arrives, and why not more. */
+  received(id: string, source: PictureSource): ReceivedPicture;
+  /** What was used in the lesson, and how much is received. */
+  readonly usage: ShallowRef<Session['usage']>;
   picture(id: string, source: PictureSource): MediaStream | undefined;
   /** Streams of the sounds to play. */
   readonly sounds: ShallowRef<readonly MediaStream[]>;
@@ -69,6 +83,8 @@ export function createRoom(session: Session): Room {
   const slotChanges = ref(0);
   const ownChanges = ref(0);
   const qualityChanges = ref(0);
+  const pictureChanges = ref(0);
+  const usage = shallowRef(session.usage);
   const spoke = ref<string[]>([]);
   const loud = shallowRef(new Map<string, number>());
 
@@ -121,6 +137,8 @@ export function createRoom(session: Session): Room {
     session.on('slots', refreshSlots),
     session.on('speakers', (change) => hear(change.levels, change.active)),
     session.on('quality', () => qualityChanges.value++),
+    session.on('pictures', () => pictureChanges.value++),
+    session.on('usage', (change) => (usage.value = change)),
     session.on('local', () => ownChanges.value++),
   ];
   onScopeDispose(() => {
@@ -144,6 +162,12 @@ export function createRoom(session: Session): Room {
     nameOf: (id) => byId.value.get(id)?.name ?? state.value?.participants[id]?.name ?? id,
     speaking: (id) => loud.value.has(id),
     qualityOf: (id) => (qualityChanges.value >= 0 ? session.qualityOf(id) : undefined),
+    troubleOf: (id) => (qualityChanges.value >= 0 ? session.troubleOf(id) : []),
+    received(id, source) {
+      // Read for Vue, as below.
+      return pictureChanges.value >= 0 ? session.receivedOf(id, source) : { participant: id, source, shown: 'full' };
+    },
+    usage,
     picture(id, source) {
       // Read for Vue: the session's own fields tell it nothing of changes.
       const changes = slotChanges.value + ownChanges.value;

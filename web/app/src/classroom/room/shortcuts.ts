@@ -3,7 +3,7 @@ import { onScopeDispose } from 'vue';
 
 /** What a key does. */
 export type ShortcutAction =
-  'microphone' | 'camera' | 'screen' | 'hand' | 'chat' | 'people' | 'layout' | 'help' | 'close';
+  'microphone' | 'camera' | 'screen' | 'hand' | 'chat' | 'people' | 'layout' | 'statistics' | 'help' | 'close';
 
 /** The keys; `key` as in `KeyboardEvent.key`, in lower case. */
 export const SHORTCUTS: readonly { key: string; shown: string; action: ShortcutAction }[] = [
@@ -14,6 +14,7 @@ export const SHORTCUTS: readonly { key: string; shown: string; action: ShortcutA
   { key: 'c', shown: 'C', action: 'chat' },
   { key: 'p', shown: 'P', action: 'people' },
   { key: 'l', shown: 'L', action: 'layout' },
+  { key: 'i', shown: 'I', action: 'statistics' },
   { key: '?', shown: '?', action: 'help' },
   { key: 'escape', shown: 'Esc', action: 'close' },
 ];

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { Encodings, savingOf } from '../src/encodings.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+interface Layer {
+  rid: string;
+  active?: boolean;
+  maxBitrate: number;
+}
+
+/** A sender that behaves as the specification says: parameters are refused when they are not the last ones that it gave. */
+class Sender {
+  encodings: Layer[];
+  readonly set: boolean[][] = [];
+  refusals = 0;
+  #transaction = 0;
+  #busy = false;
+
+  constructor(layers = 3) {
+    this.encodings = ['q', 'h', 'f'].slice(0, layers).map((rid) => ({ rid, active: true, maxBitrate: 1 }));
+  }
+
+  getParameters(): { transactionId: string; encodings: Layer[] } {
+    this.#transaction += 1;
+    return { transactionId: `${this.#transaction}`, encodings: this.encodings.map((encoding) => ({ ...encoding })) };
+  }
+
+  async setParameters(parameters: { transactionId: string; encodings: Layer[] }): Promise<void> {
+    if (this.#busy || parameters.transactionId !== `${this.#transaction}`) throw new Error('InvalidStateError');
+    if (parameters.encodings.length !== this.encodings.length) throw new Error('InvalidModificationError');
+    this.#busy = true;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    this.#busy = false;
+    if (this.refusals > 0) {
+      this.refusals -= 1;
+      throw new Error('InvalidStateError');
+    }
+    this.encodings = parameters.encodings;
+    this.set.push(this.active);
+  }
+
+  get active(): boolean[] {
+    return this.encodings.map(({ active }) => active ?? true);
+  }
+}
+
+function encodingsOf(sender: Sender | undefined): Encodings {
+  return new Encodings(() => sender as unknown as RTCRtpSender | undefined);
+}
+
+describe('layers', () => {
+  it('that nobody needs stop after a while, the others are left alone', async () => {
+    const sender = new Sender();
+    encodingsOf(sender).need('camera', [true, false, false]);
+    await vi.advanceTimersByTimeAsync(1_900);
+    expect(sender.active).toEqual([true, true, true]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(sender.active).toEqual([true, false, false]);
+    expect(sender.encodings.map(({ rid, maxBitrate }) => `${rid}${maxBitrate}`)).toEqual(['q1', 'h1', 'f1']);
+  });
+
+  it('that are needed again start at once, and the lower goes on until the higher had time to come', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [true, false, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    encodings.need('camera', [false, false, true]);
+    await vi.advanceTimersByTimeAsync(20);
+    expect(sender.active).toEqual([true, false, true]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(sender.active).toEqual([false, false, true]);
+    // Each was one change, and no more.
+    expect(sender.set).toHaveLength(3);
+  });
+
+  it('change one after another, however fast the server changes its mind', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    for (let count = 0; count < 20; count += 1) encodings.need('camera', [true, count % 2 === 0, false]);
+    encodings.need('camera', [true, true, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(sender.active).toEqual([true, true, false]);
+    expect(sender.set.length).toBeLessThan(3);
+  });
+
+  it('are set again when another track has taken their place', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [true, false, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    sender.encodings = sender.encodings.map((encoding) => ({ ...encoding, active: true }));
+    const applied = encodings.apply('camera');
+    await vi.advanceTimersByTimeAsync(20);
+    await applied;
+    expect(sender.active).toEqual([true, false, false]);
+  });
+
+  it('are all needed again when the source is sent for the second time', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [false, false, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(sender.active).toEqual([false, false, false]);
+    encodings.forget('camera');
+    await vi.advanceTimersByTimeAsync(20);
+    expect(sender.active).toEqual([true, true, true]);
+  });
+
+  it('never throw at anybody: no sender, no encodings, refusals', async () => {
+    encodingsOf(undefined).need('screen', [false]);
+    const empty = new Sender(0);
+    encodingsOf(empty).need('camera', [true, false, false]);
+    const stubborn = new Sender();
+    stubborn.refusals = 1;
+    encodingsOf(stubborn).need('camera', [true, false, false]);
+    const hopeless = new Sender();
+    hopeless.refusals = 99;
+    encodingsOf(hopeless).need('camera', [true, false, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(empty.set).toEqual([]);
+    expect(stubborn.active).toEqual([true, false, false]);
+    expect(hopeless.active).toEqual([true, true, true]);
+  });
+
+  it('that a browser did not take count as one', async () => {
+    const sender = new Sender(1);
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [false, true, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(sender.active).toEqual([true]);
+    encodings.need('camera', [false, false, false]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(sender.active).toEqual([false]);
+  });
+
+  it('are the smallest alone with data saver, and none when the budget is used up', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [true, true, true]);
+    const saved: boolean[][] = [];
+    for (const saving of ['small', 'off', 'none'] as const) {
+      encodings.save(saving);
+      await vi.advanceTimersByTimeAsync(20);
+      saved.push(sender.active);
+    }
+    expect(saved).toEqual([
+      [true, false, false],
+      [false, false, false],
+      [true, true, true],
+    ]);
+    expect([savingOf('normal', false), savingOf('data-saver', false), savingOf('audio-only', false)]).toEqual([
+      'none',
+      'small',
+      'none',
+    ]);
+    expect(savingOf('audio-only', true)).toBe('off');
+  });
+
+  it('stay as they are once the connection is closed', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    encodings.need('camera', [true, false, false]);
+    encodings.stop();
+    encodings.need('camera', [false, false, false]);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(sender.set).toEqual([]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
