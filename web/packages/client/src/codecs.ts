@@ -62,11 +62,20 @@ const CAMERA_LAYERS = [
 
 export type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string };
 
-/** Encodings of the camera. VP9 and AV1 would turn several encodings into spatial layers of one stream; L1T1 keeps them apart. */
-export function cameraEncodings(codec: VideoCodec): Encoding[] {
-  const scalability = codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
-  return CAMERA_LAYERS.map((layer) => ({ ...layer, ...scalability }));
+/**
+ * Encodings of the camera, each with three temporal layers: the server halves the pictures a second of one receiver without
+ * asking the sender for anything. VP9 and AV1 would turn several encodings without a mode into spatial layers of one stream. A browser
+ * whose encoder has no temporal layers sends one.
+ */
+export function cameraEncodings(codec: VideoCodec, layers: CameraLayers = 'simulcast'): Encoding[] {
+  if (layers === 'svc' && (codec === 'vp9' || codec === 'av1')) {
+    return [{ maxBitrate: 2_300_000, scalabilityMode: 'L3T3_KEY' }];
+  }
+  return CAMERA_LAYERS.map((layer) => ({ ...layer, scalabilityMode: 'L1T3' }));
 }
+
+/** How a camera is sent in several sizes: a stream for each, or, with VP9 and AV1, spatial layers of one (scalable coding). */
+export type CameraLayers = 'simulcast' | 'svc';
 
 /** One encoding for a screen: text that was scaled down is no longer text, and a second encoder costs the sharer dearly. */
 export function screenEncodings(): Encoding[] {
