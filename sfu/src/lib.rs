@@ -14,6 +14,7 @@ mod bandwidth;
 pub mod codec;
 pub mod counters;
 mod demux;
+mod extension;
 mod forward;
 pub mod id;
 pub mod io;

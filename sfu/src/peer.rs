@@ -16,12 +16,13 @@ use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::rtcp::Rtcp;
-use str0m::rtp::{ExtensionValues, RawPacket, RtpWrite, Ssrc, VideoOrientation};
+use str0m::rtp::{Extension, ExtensionValues, RawPacket, RtpWrite, Ssrc, VideoOrientation};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use crate::bandwidth::estimate::Estimator;
 use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
+use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
 use crate::forward::rewrite::Rewritten;
 use crate::io::OfferError;
@@ -29,7 +30,9 @@ use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
 use crate::proof;
 use crate::publish::clock::SenderTime;
-use crate::sdp::{MediaLine, keep_offered_sound, pair_first_slots, read_offer};
+use crate::sdp::{
+    DESCRIPTOR_URI, MediaLine, keep_offered_sound, pair_first_slots, read_offer, without_needless_descriptors,
+};
 
 /// Packets that a slot keeps for retransmission, and for how long. Payloads are shared, so this costs little; str0m's default
 /// of dropping all queued resends once they pass 15 % would give up exactly on the networks that need them.
@@ -124,6 +127,8 @@ pub struct Incoming {
     pub audio_level: Option<(i8, bool)>,
     /// Rotation of the picture (3GPP TS 26.114, CVO).
     orientation: Option<VideoOrientation>,
+    /// Dependency descriptor ([`crate::publish::dependency`]).
+    pub dependency: Option<Arc<[u8]>>,
     /// The sender's clock, from its last sender report.
     pub report: Option<SenderTime>,
     /// RTP payload.
@@ -253,6 +258,8 @@ impl Peer {
             // The server is always reachable at its candidates; the other side does the checks (RFC 8445, section 2.5).
             .set_ice_lite(true)
             .set_rtp_mode(true)
+            // The id is the offer's, which the answer keeps.
+            .set_extension(DESCRIPTOR_ID, Extension::with_serializer(DESCRIPTOR_URI, DescriptorExtension))
             .clear_codecs()
             .enable_opus(true, true)
             .enable_vp8(true)
@@ -629,6 +636,7 @@ impl Peer {
             marker: packet.header.marker,
             audio_level: exts.audio_level.map(|level| (level, exts.voice_activity.unwrap_or(false))),
             orientation: exts.video_orientation,
+            dependency: exts.user_values.get::<DescriptorBytes>().map(|bytes| Arc::clone(&bytes.0)),
             report,
             payload: packet.payload,
         })
@@ -706,15 +714,18 @@ impl Peer {
     /// Writes a packet into a slot. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
     pub fn write(&mut self, mid: Mid, pt: Pt, incoming: &Incoming, rewritten: Rewritten, captured: Instant) {
         // Fresh values: the publisher's mid and rid mean nothing here.
-        let exts = ExtensionValues {
+        let mut exts = ExtensionValues {
             audio_level: incoming.audio_level.map(|(level, _)| level),
             voice_activity: incoming.audio_level.map(|(_, voice)| voice),
             video_orientation: incoming.orientation,
             ..ExtensionValues::default()
         };
+        if let Some(dependency) = rewritten.dependency {
+            exts.user_values.set(DescriptorBytes(dependency));
+        }
         let mut write =
             RtpWrite::new(pt, rewritten.seq.into(), rewritten.rtp_time, captured, rewritten.payload)
-                .marker(incoming.marker)
+                .marker(rewritten.marker)
                 .nackable(incoming.codec != Codec::Opus)
                 .ext_vals(exts);
         if let Some(patch) = rewritten.vp8_patch {
@@ -757,8 +768,8 @@ impl Peer {
 
 fn accept(rtc: &mut Rtc, text: &str, lines: &[MediaLine]) -> Result<String, OfferError> {
     let malformed = |error: &dyn std::fmt::Display| OfferError::Malformed(error.to_string());
-    let offer =
-        SdpOffer::from_sdp_string(&pair_first_slots(text, lines)).map_err(|error| malformed(&error))?;
+    let offer = SdpOffer::from_sdp_string(&without_needless_descriptors(&pair_first_slots(text, lines)))
+        .map_err(|error| malformed(&error))?;
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
     Ok(keep_offered_sound(text, &answer.to_sdp_string()))
 }

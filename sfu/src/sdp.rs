@@ -28,6 +28,10 @@ pub struct MediaLine {
     pub red: Option<u8>,
 }
 
+/// The dependency descriptor's name in SDP (AV1 RTP specification, appendix A.1).
+pub const DESCRIPTOR_URI: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
 /// Most simulcast layers of a track.
 pub const MAX_LAYERS: usize = 3;
 
@@ -228,6 +232,38 @@ pub fn keep_offered_sound(offer: &str, answer: &str) -> String {
     kept
 }
 
+/// Takes the dependency descriptor out of sending m-lines that do not send AV1 or H264 first. VP8 and VP9 tell their layers in the payload,
+/// where every receiver reads them; a browser that may write the descriptor leaves the picture ids out of VP8's.
+pub fn without_needless_descriptors(offer: &str) -> String {
+    let mut out = String::with_capacity(offer.len());
+    for section in split_sections(offer) {
+        let needed = section.contains("a=recvonly") || matches!(first_codec(section), Some("AV1" | "H264"));
+        for line in section.split_inclusive('\n') {
+            if needed || !(line.starts_with("a=extmap:") && line.contains(DESCRIPTOR_URI)) {
+                out.push_str(line);
+            }
+        }
+    }
+    out
+}
+
+/// The session's part and the m-lines of an offer, each with its line break.
+fn split_sections(offer: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> = offer.match_indices("\nm=").map(|(at, _)| at + 1).collect();
+    starts.push(offer.len());
+    let mut from = 0;
+    starts.into_iter().map(|until| &offer[std::mem::replace(&mut from, until)..until]).collect()
+}
+
+/// The codec of the m-line's first payload type.
+fn first_codec(section: &str) -> Option<&str> {
+    let first = section.lines().next()?.split(' ').nth(3)?.trim_end();
+    section.lines().find_map(|line| {
+        let (payload_type, format) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+        (payload_type == first).then(|| format.split('/').next()).flatten()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +287,29 @@ mod tests {
         assert_eq!(paired.matches("a=msid:first-slots").count(), 2);
         assert!(paired.contains("a=mid:3\r\na=recvonly\r\na=msid:first-slots first-video"));
         assert!(!paired.contains("a=mid:4\r\na=recvonly\r\na=msid"));
+    }
+
+    #[test]
+    fn descriptors_stay_where_they_are_needed() {
+        let extmap = format!("a=extmap:5 {DESCRIPTOR_URI}\r\n");
+        let m_line = |mid: u8, direction: &str, codec: &str| {
+            format!(
+                "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:{mid}\r\n{extmap}a={direction}\r\n\
+                 a=rtpmap:97 rtx/90000\r\na=rtpmap:96 {codec}/90000\r\n"
+            )
+        };
+        let lines = [
+            m_line(0, "sendonly", "VP8"),
+            m_line(1, "sendonly", "AV1"),
+            m_line(2, "sendonly", "VP9"),
+            m_line(3, "recvonly", "VP8"),
+            m_line(4, "sendonly", "H264"),
+        ];
+        let offer = format!("v=0\r\ns=-\r\n{}", lines.concat());
+        let left = without_needless_descriptors(&offer);
+        let kept: Vec<bool> = left.split("\nm=").skip(1).map(|line| line.contains("extmap:5")).collect();
+        assert_eq!(kept, [false, true, false, true, true]);
+        assert_eq!(left.replace(&extmap, ""), offer.replace(&extmap, ""), "nothing else has changed");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! The receiver sees one SSRC for the whole life of a slot. Its sequence numbers run on without a gap of our making, its timestamps
 //! only grow, and picture ids run on, although the sources behind it change. An [`Epoch`] is the time between two changes; within it
 //! every field is the source's plus a constant, so that a gap that the network made stays a gap (and can be repaired by
-//! a late packet), and reordered packets keep their order.
+//! a late packet), and reordered packets keep their order. Packets of layers that are left out on purpose leave no gap
+//! ([`super::map`]): not in sequence numbers, and not in VP8's picture ids, whose gaps a receiver takes for losses. Those of VP9
+//! keep them: its pictures name each other by distance.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +13,17 @@ use std::time::{Duration, Instant};
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
 use crate::codec::Codec;
-use crate::forward::vp9::Vp9Descriptor;
+use crate::forward::map::{GapMap, LeftOut};
+use crate::publish::dependency::Described;
+use crate::publish::vp9::Vp9Descriptor;
 
 /// First sequence number of a slot. Below 65536, because the rollover counter of SRTP is not signalled and both sides start it
 /// at zero (RFC 3711, section 3.3.1).
 pub const FIRST_SEQ: u64 = 1000;
 /// How far back in an epoch a late packet is still forwarded; str0m's receiver NACKs within 100 packets.
 const MAX_LATE_PACKETS: u64 = 1000;
+/// The extended picture id of the keyframe with which an epoch begins: more than a rollover from zero, so that older ones have a place.
+const FIRST_PICTURE: u64 = 1 << 16;
 
 /// What the rewriter needs to know of a packet from a source.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +36,22 @@ pub struct SourcePacket<'a> {
     pub rtp_time: u32,
     /// When it was captured, on the node's clock (see [`crate::publish::clock`]).
     pub captured: Instant,
+    /// It is the last packet of its picture.
+    pub marker: bool,
+    /// Its dependency descriptor.
+    pub described: Option<&'a Described>,
+    /// Highest spatial and temporal layer that the receiver gets.
+    pub up_to: (u8, u8),
     /// RTP payload.
     pub payload: &'a Arc<[u8]>,
+}
+
+impl SourcePacket<'_> {
+    /// The same for a receiver of layers `up_to`; the last packet of its picture, if it `ends` that because the rest is left out.
+    #[must_use]
+    pub fn within(self, up_to: (u8, u8), ends: bool) -> Self {
+        SourcePacket { marker: self.marker || ends, up_to, ..self }
+    }
 }
 
 /// What a packet becomes for the receiver.
@@ -41,9 +61,14 @@ pub struct Rewritten {
     pub seq: u64,
     /// RTP timestamp in the slot.
     pub rtp_time: u32,
+    /// It is the last packet of its picture.
+    pub marker: bool,
+    /// The dependency descriptor, for codecs whose receivers need it.
+    pub dependency: Option<Arc<[u8]>>,
     /// To be applied to a VP8 payload.
     pub vp8_patch: Option<Vp8Patch>,
-    /// The payload; the source's own unless its codec needs a changed copy.
+    /// The payload; the source's own unless its codec needs a changed copy. Empty where a packet is left out whose place could not be
+    /// closed any more.
     pub payload: Arc<[u8]>,
 }
 
@@ -58,6 +83,8 @@ struct Epoch {
     picture_id_offset: u16,
     /// Added to TL0PICIDX of the source, modulo 2^8.
     tl0_offset: u8,
+    /// Added to frame numbers of the dependency descriptor, modulo 2^16.
+    frame_offset: u16,
 }
 
 /// See the [module](self).
@@ -71,6 +98,15 @@ pub struct Rewriter {
     last_time: u32,
     last_picture_id: u16,
     last_tl0: u8,
+    last_frame: u16,
+    /// The receiver was told that some decode targets are not active: that they are again must be told too.
+    restricted: bool,
+    /// Sequence numbers of the epoch that were left out.
+    seqs: GapMap,
+    /// VP8 pictures of the epoch that were left out.
+    pictures: GapMap,
+    /// The newest VP8 picture id of the source: as it is, and extended.
+    newest_picture: (u16, u64),
 }
 
 impl Rewriter {
@@ -84,6 +120,11 @@ impl Rewriter {
             last_time: first_time,
             last_picture_id: 0,
             last_tl0: 0,
+            last_frame: 0,
+            restricted: false,
+            seqs: GapMap::default(),
+            pictures: GapMap::default(),
+            newest_picture: (0, 0),
         }
     }
 
@@ -132,6 +173,11 @@ impl Rewriter {
         let ahead = line.wrapping_sub(self.last_time);
         let time = if ahead == 0 || ahead > u32::MAX / 2 { self.last_time.wrapping_add(1) } else { line };
         let (picture_id, tl0) = picture_ids(packet.codec, packet.payload);
+        self.seqs.restart(packet.seq);
+        self.pictures.restart(FIRST_PICTURE);
+        self.newest_picture = (picture_id.unwrap_or(0), FIRST_PICTURE);
+        let frame = packet.described.map(|described| described.dependency.frame_number);
+        self.restricted = false;
         self.epoch = Some(Epoch {
             first_seq_in: packet.seq,
             first_seq_out: self.next_seq,
@@ -139,6 +185,7 @@ impl Rewriter {
             picture_id_offset: picture_id
                 .map_or(0, |id| self.last_picture_id.wrapping_add(1).wrapping_sub(id) & 0x7fff),
             tl0_offset: tl0.map_or(0, |tl0| self.last_tl0.wrapping_add(1).wrapping_sub(tl0)),
+            frame_offset: frame.map_or(0, |frame| self.last_frame.wrapping_add(1).wrapping_sub(frame)),
         });
     }
 
@@ -150,31 +197,91 @@ impl Rewriter {
     /// What `packet` becomes; `None` for one from before the keyframe with which the epoch began (or hopelessly late).
     pub fn rewrite(&mut self, packet: SourcePacket<'_>) -> Option<Rewritten> {
         let epoch = self.epoch?;
-        let seq = epoch.first_seq_out + packet.seq.checked_sub(epoch.first_seq_in)?;
+        let place = epoch.first_seq_out + packet.seq.checked_sub(epoch.first_seq_in)?;
+        let seq = place - self.seqs.pass(packet.seq)?;
         if seq + MAX_LATE_PACKETS < self.next_seq {
             return None;
         }
-        let rtp_time = packet.rtp_time.wrapping_add(epoch.time_offset);
-        let newest = seq >= self.next_seq;
-        if newest {
-            self.next_seq = seq + 1;
-            self.last_time = rtp_time;
-        }
-        let mut rewritten = Rewritten { seq, rtp_time, vp8_patch: None, payload: Arc::clone(packet.payload) };
+        let mut rewritten = Rewritten {
+            seq,
+            rtp_time: packet.rtp_time.wrapping_add(epoch.time_offset),
+            marker: packet.marker,
+            dependency: None,
+            vp8_patch: None,
+            payload: Arc::clone(packet.payload),
+        };
+        let newest = self.note(&rewritten);
         match packet.codec {
             Codec::Vp8 => self.rewrite_vp8(epoch, &mut rewritten, newest),
             Codec::Vp9 => self.rewrite_vp9(epoch, &mut rewritten, newest),
-            Codec::Opus | Codec::H264 | Codec::Av1 => {}
+            Codec::Av1 => rewritten.dependency = self.rewrite_dependency(epoch, packet, newest),
+            // A receiver of H264 takes its pictures in the order of sequence numbers, which have no gaps.
+            Codec::Opus | Codec::H264 => {}
         }
         Some(rewritten)
+    }
+
+    /// Leaves `packet` out; with `picture`, nothing of its picture is sent. Where a newer packet has been sent already, its number is
+    /// waited for: then there is an empty packet to be sent in its place.
+    pub fn leave_out(&mut self, packet: SourcePacket<'_>, picture: bool) -> Option<Rewritten> {
+        let epoch = self.epoch?;
+        let place = epoch.first_seq_out + packet.seq.checked_sub(epoch.first_seq_in)?;
+        if picture && packet.codec == Codec::Vp8 {
+            let id = Vp8Descriptor::parse(packet.payload).ok().and_then(|descriptor| descriptor.picture_id());
+            if let Some(id) = id {
+                let extended = self.extend_picture_id(id);
+                self.pictures.leave_out(extended);
+            }
+        }
+        let LeftOut::Late(shift) = self.seqs.leave_out(packet.seq) else { return None };
+        let empty = Rewritten {
+            seq: place - shift,
+            rtp_time: packet.rtp_time.wrapping_add(epoch.time_offset),
+            marker: false,
+            dependency: None,
+            vp8_patch: None,
+            payload: Arc::new([]),
+        };
+        if empty.seq + MAX_LATE_PACKETS < self.next_seq {
+            return None;
+        }
+        self.note(&empty);
+        Some(empty)
+    }
+
+    /// Notes what goes out; says whether it is newer than all before.
+    fn note(&mut self, rewritten: &Rewritten) -> bool {
+        let newest = rewritten.seq >= self.next_seq;
+        if newest {
+            self.next_seq = rewritten.seq + 1;
+            self.last_time = rewritten.rtp_time;
+        }
+        newest
+    }
+
+    /// A VP8 picture id without its rollover.
+    fn extend_picture_id(&mut self, id: u16) -> u64 {
+        let (newest, extended) = self.newest_picture;
+        let ahead = id.wrapping_sub(newest) & 0x7fff;
+        if ahead < 0x4000 {
+            let extended = extended + u64::from(ahead);
+            self.newest_picture = (id, extended);
+            extended
+        } else {
+            extended - u64::from(0x8000 - ahead)
+        }
     }
 
     fn rewrite_vp8(&mut self, epoch: Epoch, rewritten: &mut Rewritten, newest: bool) {
         let Ok(descriptor) = Vp8Descriptor::parse(&rewritten.payload) else { return };
         let mut patch = descriptor.patch();
-        let picture_id = descriptor.picture_id().map(|id| id.wrapping_add(epoch.picture_id_offset) & 0x7fff);
-        if let Some(id) = picture_id {
+        let mut picture_id = None;
+        if let Some(id) = descriptor.picture_id() {
+            let extended = self.extend_picture_id(id);
+            let shift = self.pictures.pass(extended).unwrap_or(0);
+            let id = id.wrapping_add(epoch.picture_id_offset).wrapping_sub(low_16(shift)) & 0x7fff;
             patch = patch.picture_id(id);
+            picture_id = Some(id);
         }
         let tl0 = descriptor.tl0_pic_idx().map(|tl0| tl0.wrapping_add(epoch.tl0_offset));
         if let Some(tl0) = tl0 {
@@ -198,6 +305,22 @@ impl Rewriter {
         self.note_ids(picture_id, tl0, newest);
     }
 
+    fn rewrite_dependency(
+        &mut self,
+        epoch: Epoch,
+        packet: SourcePacket<'_>,
+        newest: bool,
+    ) -> Option<Arc<[u8]>> {
+        let Described { bytes, dependency, structure } = packet.described?;
+        let frame = dependency.frame_number.wrapping_add(epoch.frame_offset);
+        if newest {
+            self.last_frame = frame;
+        }
+        let active = structure.active_up_to(packet.up_to.0, packet.up_to.1);
+        self.restricted |= active != structure.active_up_to(u8::MAX, u8::MAX);
+        Some(dependency.rewrite(bytes, frame, structure, active, self.restricted))
+    }
+
     fn note_ids(&mut self, picture_id: Option<u16>, tl0: Option<u8>, newest: bool) {
         if newest {
             self.last_picture_id = picture_id.unwrap_or(self.last_picture_id);
@@ -210,6 +333,11 @@ impl Rewriter {
     fn ticks(&self, duration: Duration) -> u32 {
         (duration.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "picture ids are modulo 2^15")]
+fn low_16(shift: u64) -> u16 {
+    shift as u16
 }
 
 fn picture_ids(codec: Codec, payload: &[u8]) -> (Option<u16>, Option<u8>) {
@@ -235,7 +363,16 @@ mod tests {
     }
 
     fn packet(seq: u64, rtp_time: u32, captured: Instant, payload: &Arc<[u8]>) -> SourcePacket<'_> {
-        SourcePacket { codec: Codec::Vp8, seq, rtp_time, captured, payload }
+        SourcePacket {
+            codec: Codec::Vp8,
+            seq,
+            rtp_time,
+            captured,
+            marker: false,
+            described: None,
+            up_to: (0, 0),
+            payload,
+        }
     }
 
     #[test]
@@ -270,6 +407,49 @@ mod tests {
     }
 
     proptest! {
+        /// Pictures that are left out leave no gap, neither in sequence numbers nor in picture ids; what was lost does.
+        #[test]
+        fn what_is_left_out_leaves_no_gap(
+            pictures in proptest::collection::vec((1u64..5, any::<bool>(), 0u8..20), 1..150),
+            first_seq: u16, first_id in 0u16..0x8000,
+        ) {
+            let now = Instant::now();
+            let mut rewriter = Rewriter::new(90_000, 1);
+            let (mut seq, mut id, mut time) = (u64::from(first_seq), first_id, 0u32);
+            let mut expected: Option<(u64, u16)> = None;
+            for (index, (packets, kept, luck)) in pictures.into_iter().enumerate() {
+                let payload = vp8(id, 0, index == 0);
+                let lost = luck == 0 && index > 0;
+                for _ in 0..packets {
+                    let packet = packet(seq, time, now, &payload);
+                    if index == 0 && expected.is_none() {
+                        rewriter.switch(packet);
+                        expected = Some((FIRST_SEQ, 1));
+                    }
+                    let (next_seq, next_id) = expected.expect("set");
+                    if kept || index == 0 {
+                        if !lost {
+                            let out = rewriter.rewrite(packet).expect("passes");
+                            prop_assert_eq!(out.seq, next_seq);
+                            prop_assert_eq!(rewriter.last_picture_id, next_id & 0x7fff);
+                        }
+                        expected = Some((next_seq + 1, next_id));
+                    } else if lost {
+                        // Nobody knows that it would have been left out.
+                        expected = Some((next_seq + 1, next_id));
+                    } else {
+                        prop_assert!(rewriter.leave_out(packet, true).is_none());
+                    }
+                    seq += 1;
+                }
+                if kept || lost || index == 0 {
+                    expected = expected.map(|(seq, id)| (seq, id + 1));
+                }
+                id = id.wrapping_add(1) & 0x7fff;
+                time += 3000;
+            }
+        }
+
         /// The decoder's view over many switches between random sources: sequence numbers without a gap, timestamps that never go
         /// back, picture ids and TL0PICIDX that run on.
         #[test]

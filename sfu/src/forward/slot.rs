@@ -4,7 +4,7 @@ use str0m::media::Pt;
 
 use crate::forward::red::{History, Received};
 use crate::forward::rewrite::{FIRST_SEQ, Rewriter, Rewritten, SourcePacket};
-use crate::forward::select::{Selector, Step};
+use crate::forward::select::{Seen, Selector, Step};
 use crate::id::PeerId;
 use crate::media::{Kind, Mid, Source};
 use crate::publish::keyframe::ReceiverBudget;
@@ -138,40 +138,34 @@ impl Slot {
     }
 
     /// What a packet of `track` becomes here.
-    pub fn offer(
-        &mut self,
-        track: TrackRef,
-        layer: usize,
-        keyframe: bool,
-        packet: SourcePacket<'_>,
-    ) -> Offered {
+    pub fn offer(&mut self, track: TrackRef, seen: Seen, packet: SourcePacket<'_>) -> Offered {
         if let Some(next) = self.next.as_mut().filter(|next| next.track == track) {
-            if next.selector.step(layer, keyframe) == Step::Switch {
-                let old = self.carries.replace(*next).map(|old| old.track);
-                self.next = None;
-                self.rewriter.switch(packet);
-                return match self.rewriter.rewrite(packet) {
-                    Some(rewritten) => Offered::Switched(rewritten, old),
-                    None => Offered::Dropped,
-                };
-            }
-            return Offered::Dropped;
+            let Step::Switch { ends_picture } = next.selector.step(seen) else { return Offered::Dropped };
+            let packet = packet.within(next.selector.up_to(), ends_picture);
+            let old = self.carries.replace(*next).map(|old| old.track);
+            self.next = None;
+            self.rewriter.switch(packet);
+            return match self.rewriter.rewrite(packet) {
+                Some(rewritten) => Offered::Switched(rewritten, old),
+                None => Offered::Dropped,
+            };
         }
         let Some(carried) = self.carries.as_mut().filter(|carried| carried.track == track) else {
             return Offered::Dropped;
         };
-        match carried.selector.step(layer, keyframe) {
-            Step::Drop => return Offered::Dropped,
-            Step::Forward => {}
-            Step::Switch => {
+        let step = carried.selector.step(seen);
+        let up_to = carried.selector.up_to();
+        let forwarded = match step {
+            Step::Drop => None,
+            Step::LeaveOut { picture } => self.rewriter.leave_out(packet, picture),
+            Step::Forward { ends_picture } => self.rewriter.rewrite(packet.within(up_to, ends_picture)),
+            Step::Switch { ends_picture } => {
                 self.rewriter.switch(packet);
-                return self
-                    .rewriter
-                    .rewrite(packet)
-                    .map_or(Offered::Dropped, |rewritten| Offered::Switched(rewritten, None));
+                let rewritten = self.rewriter.rewrite(packet.within(up_to, ends_picture));
+                return rewritten.map_or(Offered::Dropped, |rewritten| Offered::Switched(rewritten, None));
             }
-        }
-        self.rewriter.rewrite(packet).map_or(Offered::Dropped, Offered::Forwarded)
+        };
+        forwarded.map_or(Offered::Dropped, Offered::Forwarded)
     }
 
     /// Puts the `levels` packets before this one of sound into it, if the receiver knows RED. Gives the payload type with which it goes

@@ -6,6 +6,8 @@ use str0m::rtp::Vp8Descriptor;
 
 use crate::codec::Codec;
 use crate::limits::KEYFRAME_INTERVAL;
+use crate::publish::h264::sps_size;
+use crate::publish::vp9::Vp9Descriptor;
 
 /// Whether this RTP payload is the first packet of a keyframe, so that a decoder that has seen nothing can start here.
 ///
@@ -52,31 +54,51 @@ const NAL_STAP_A: u8 = 24;
 const NAL_FU_A: u8 = 28;
 
 fn h264_has_sps(payload: &[u8]) -> bool {
-    let Some(&header) = payload.first() else { return false };
-    match header & 0x1f {
-        NAL_SPS => true,
+    h264_sps(payload).is_some()
+}
+
+/// The sequence parameter set in a payload, from its header on; in fragments as far as the first goes.
+fn h264_sps(payload: &[u8]) -> Option<&[u8]> {
+    match payload.first()? & 0x1f {
+        NAL_SPS => Some(payload),
         NAL_STAP_A => {
             let mut rest = &payload[1..];
             while let [high, low, unit @ ..] = rest {
                 let size = usize::from(u16::from_be_bytes([*high, *low]));
                 if size == 0 || size > unit.len() {
-                    return false;
+                    return None;
                 }
                 if unit[0] & 0x1f == NAL_SPS {
-                    return true;
+                    return Some(&unit[..size]);
                 }
                 rest = &unit[size..];
             }
-            false
+            None
         }
-        NAL_FU_A => payload.get(1).is_some_and(|fu| fu & 0x80 != 0 && fu & 0x1f == NAL_SPS),
-        _ => false,
+        NAL_FU_A => {
+            payload.get(1..).filter(|rest| rest.first().is_some_and(|fu| fu & 0x9f == 0x80 | NAL_SPS))
+        }
+        _ => None,
     }
 }
 
-/// Picture size that a keyframe tells, where it can be read at no cost: VP8 (RFC 6386, section 9.1).
-pub fn picture_size(codec: Codec, payload: &[u8]) -> Option<(u16, u16)> {
-    if codec != Codec::Vp8 || !starts_keyframe(codec, payload) {
+/// Picture sizes that the first packet of a keyframe tells, one for each spatial layer, smallest first; none where it tells none: VP8
+/// (RFC 6386, section 9.1), VP9 (RFC 9628, section 4.2.1), H264 (the sequence parameter set). Those of AV1 come with the dependency
+/// descriptor.
+pub fn picture_sizes(codec: Codec, payload: &[u8]) -> Vec<(u16, u16)> {
+    match codec {
+        Codec::Vp8 => vp8_size(payload).into_iter().collect(),
+        Codec::Vp9 => {
+            let structure = Vp9Descriptor::parse(payload).and_then(|descriptor| descriptor.structure);
+            structure.into_iter().flat_map(|structure| structure.sizes).flatten().collect()
+        }
+        Codec::H264 => h264_sps(payload).and_then(sps_size).into_iter().collect(),
+        Codec::Opus | Codec::Av1 => Vec::new(),
+    }
+}
+
+fn vp8_size(payload: &[u8]) -> Option<(u16, u16)> {
+    if !starts_keyframe(Codec::Vp8, payload) {
         return None;
     }
     let header_at = vp8_descriptor_len(payload)?;
@@ -204,10 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_size_of_a_vp8_keyframe() {
+    fn reads_the_sizes_of_a_keyframe() {
         let payload = [0x90, 0x80, 0x81, 0x01, 0x00, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
-        assert_eq!(picture_size(Codec::Vp8, &payload), Some((640, 360)));
-        assert_eq!(picture_size(Codec::Vp8, &payload[..9]), None);
+        assert_eq!(picture_sizes(Codec::Vp8, &payload), [(640, 360)]);
+        assert_eq!(picture_sizes(Codec::Vp8, &payload[..9]), []);
+        let payload = [0x8a, 0x81, 0x02, 0x30, 1, 64, 0, 180, 2, 128, 1, 104, 0x82];
+        assert_eq!(picture_sizes(Codec::Vp9, &payload), [(320, 180), (640, 360)]);
+        let sps = [0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0x50, 0x05, 0xbb, 0x01, 0x10];
+        let stap = [&[0x78, 0, 11][..], &sps, &[0, 1, 0x68]].concat();
+        for payload in [&sps[..], &stap] {
+            assert_eq!(picture_sizes(Codec::H264, payload), [(1280, 720)]);
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! A participant's track: its layers, and who receives it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::forward::select::wanted_layer;
+use crate::codec::Codec;
 use crate::io::SenderLimit;
 use crate::media::{Audience, Mid, Rid, Rung, Source, Target};
+use crate::publish::dependency::{Dependency, Described, Structure};
 use crate::publish::keyframe::KeyframeRequests;
-use crate::publish::rate::RateMeter;
+use crate::publish::layers::{SPATIAL_LAYERS, Standing};
+use crate::publish::rate::{LevelRates, RateMeter};
 use crate::publish::red::Unpacker;
+use crate::publish::size::wanted_layer;
 
 /// A layer without a packet for this long is not live: the browser has stopped it (little bandwidth, small source). A shared
 /// screen that stands still sends a frame each second or so.
@@ -22,6 +26,9 @@ const USUAL_CAMERA: [u64; 3] = [150_000, 500_000, 1_700_000];
 const USUAL_SCREEN: [u64; 2] = [450_000, 1_500_000];
 /// A screen that is drawn smaller than this share of its width is a thumbnail: nobody reads it.
 const THUMBNAIL: f64 = 0.34;
+
+/// A temporal step is worth a rung when it costs this many percent more than the one below.
+const STEP_PERCENT: u64 = 12;
 
 /// A slot of another participant that receives a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,23 +119,57 @@ impl Track {
     }
 
     /// The qualities that can be had, cheapest first, up to the one that is worth showing at this size; if none of those, the next better.
+    ///
+    /// Each picture (a simulcast layer, or a spatial layer of one) is a rung. Where its temporal layers are known there are rungs between,
+    /// few, because each is a change that somebody sees. A face gets a smaller picture before it gets jerky: its temporal layers make a
+    /// last resort below the smallest picture, and one step at half the pictures a second below the largest, which costs
+    /// most. A screen is read: all steps of its largest picture come before a smaller one.
     pub fn ladder(&self, now: Instant, shown: (u16, u16)) -> Vec<Rung> {
         let wanted = self.wanted_layer(shown);
-        let rung = |(index, layer): (usize, &Layer)| Rung {
-            target: Target::whole(u8::try_from(index).expect("at most three layers")),
-            bits_per_second: layer
-                .rate
-                .bits_per_second(now)
-                .or(layer.last_rate)
-                .unwrap_or(self.usual_rate(index)),
-            size: layer.size,
-        };
         let available = self.layers.iter().enumerate().filter(|(_, layer)| self.is_available(now, layer));
         let (fitting, better): (Vec<_>, Vec<_>) = available.partition(|(index, _)| *index <= wanted);
-        if fitting.is_empty() {
-            return better.into_iter().take(1).map(rung).collect();
+        let chosen =
+            if fitting.is_empty() { better.into_iter().take(1).collect::<Vec<_>>() } else { fitting };
+        let mut pictures: Vec<PictureRates> = Vec::with_capacity(chosen.len());
+        for (index, layer) in chosen {
+            let of_layer = layer.pictures(now, index, self.usual_rate(index));
+            let worth = self.worth_showing(&of_layer, shown);
+            pictures.extend(of_layer.into_iter().take(worth));
         }
-        fitting.into_iter().map(rung).collect()
+        let mut rungs = Vec::with_capacity(pictures.len() + 3);
+        let top = pictures.len().saturating_sub(1);
+        for (at, picture) in pictures.iter().enumerate() {
+            let steps = picture.rates.len() - 1;
+            let first = match self.source {
+                _ if at == 0 => 0,
+                Source::Screen | Source::Desktop if at == top => 0,
+                _ if at == top => steps.saturating_sub(1),
+                _ => steps,
+            };
+            let below = at.checked_sub(1).map_or(0, |below| pictures[below].full_rate());
+            let full = picture.full_rate();
+            let mut last = below;
+            for (temporal, rate) in (0u8..).zip(&picture.rates).skip(first).take(steps - first) {
+                if rate.saturating_mul(100) >= last.saturating_mul(100 + STEP_PERCENT)
+                    && full.saturating_mul(100) >= rate.saturating_mul(100 + STEP_PERCENT)
+                {
+                    let target = Target { temporal, ..picture.target };
+                    rungs.push(Rung { target, bits_per_second: *rate, size: picture.size });
+                    last = *rate;
+                }
+            }
+            rungs.push(Rung { target: picture.target, bits_per_second: full, size: picture.size });
+        }
+        rungs
+    }
+
+    /// How many of a stream's spatial layers, from the smallest on, are worth sending at this size.
+    fn worth_showing(&self, pictures: &[PictureRates], shown: (u16, u16)) -> usize {
+        let full = pictures.last().and_then(|picture| picture.size);
+        match self.source {
+            Source::Screen | Source::Desktop => pictures.len(),
+            _ => wanted_layer(pictures.len(), full, shown) + 1,
+        }
     }
 
     fn usual_rate(&self, layer: usize) -> u64 {
@@ -157,6 +198,22 @@ impl Track {
     }
 }
 
+/// One picture of a track: a simulcast layer, or a spatial layer with those below it.
+#[derive(Debug)]
+struct PictureRates {
+    /// With all its temporal layers.
+    target: Target,
+    size: Option<(u16, u16)>,
+    /// In bit/s, up to each temporal layer; at least one.
+    rates: Vec<u64>,
+}
+
+impl PictureRates {
+    fn full_rate(&self) -> u64 {
+        self.rates.last().copied().unwrap_or(0)
+    }
+}
+
 /// One simulcast layer.
 #[derive(Debug, Default)]
 pub struct Layer {
@@ -172,8 +229,14 @@ pub struct Layer {
     pub keyframes: KeyframeRequests,
     /// Picture size, from its last keyframe.
     pub size: Option<(u16, u16)>,
+    /// Sizes of its spatial layers' pictures, where there are several.
+    pub spatial_sizes: [Option<(u16, u16)>; SPATIAL_LAYERS],
+    /// What its dependency descriptors refer to.
+    structure: Option<Arc<Structure>>,
     /// What it takes.
     pub rate: RateMeter,
+    /// What its spatial and temporal layers take.
+    pub levels: LevelRates,
     /// RTP timestamp of its last keyframe.
     keyframe_time: Option<u32>,
     /// What it took when it was last measured, in bit/s.
@@ -210,18 +273,84 @@ impl Layer {
 
     /// Counts a packet into what the layer takes. A keyframe counts as a frame like others: it is rare, and when somebody who joins has
     /// caused one, it must not look as if the layer had become dear.
-    pub fn note_rate(&mut self, now: Instant, rtp_time: u32, keyframe: bool, bytes: usize) {
+    pub fn note_rate(
+        &mut self,
+        now: Instant,
+        rtp_time: u32,
+        keyframe: bool,
+        standing: &Standing,
+        bytes: usize,
+    ) {
         if keyframe {
             self.keyframe_time = Some(rtp_time);
         }
         let is_key = self.keyframe_time == Some(rtp_time);
-        self.rate.add(now, if is_key { 0 } else { bytes });
+        let bytes = if is_key { 0 } else { bytes };
+        self.rate.add(now, bytes);
+        self.levels.add(now, standing.spatial, standing.temporal, bytes);
+    }
+
+    /// Where a packet stands in this stream, and what its dependency descriptor says. VP8 and VP9 say it in their payloads.
+    pub fn stand(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        descriptor: Option<&Arc<[u8]>>,
+    ) -> (Standing, Option<Described>) {
+        let described = match codec {
+            Codec::H264 | Codec::Av1 => descriptor.and_then(|bytes| self.describe(bytes)),
+            Codec::Opus | Codec::Vp8 | Codec::Vp9 => None,
+        };
+        let standing =
+            described.as_ref().map(|described| described.dependency.standing(&described.structure));
+        (standing.unwrap_or_else(|| Standing::of_payload(codec, payload)), described)
+    }
+
+    fn describe(&mut self, bytes: &Arc<[u8]>) -> Option<Described> {
+        let dependency = Dependency::parse(bytes, self.structure.as_ref())?;
+        if let Some(attached) = &dependency.attached {
+            self.structure = Some(Arc::clone(attached));
+        }
+        let structure = self.structure.clone()?;
+        Some(Described { bytes: Arc::clone(bytes), dependency, structure })
+    }
+
+    /// Takes the picture sizes of a keyframe, one for each spatial layer; says whether the largest has changed.
+    pub fn note_sizes(&mut self, sizes: &[(u16, u16)]) -> bool {
+        let Some(largest) = sizes.last() else { return false };
+        self.spatial_sizes = std::array::from_fn(|spatial| sizes.get(spatial).copied());
+        self.size.replace(*largest) != Some(*largest)
+    }
+
+    /// Remembers what it takes now, for the time when it does not send.
+    pub fn remember_rates(&mut self, now: Instant) {
+        self.last_rate = self.rate.bits_per_second(now).or(self.last_rate);
+        self.levels.look(now, LAYER_IDLE);
+    }
+
+    /// Its pictures, smallest first; one when its structure is not known (yet). `usual` is what it takes until it is measured.
+    fn pictures(&self, now: Instant, index: usize, usual: u64) -> Vec<PictureRates> {
+        let whole = Target::whole(u8::try_from(index).expect("at most three layers"));
+        let rate = self.rate.bits_per_second(now).or(self.last_rate).unwrap_or(usual);
+        let mut levels = self.levels.cumulative(now);
+        let Some((_, top)) = levels.pop() else {
+            return vec![PictureRates { target: whole, size: self.size, rates: vec![rate] }];
+        };
+        let size = |spatial: u8| self.spatial_sizes[usize::from(spatial).min(SPATIAL_LAYERS - 1)];
+        let lower = levels.into_iter().map(|(spatial, rates)| PictureRates {
+            target: Target { spatial, ..whole },
+            size: size(spatial),
+            rates,
+        });
+        let top = PictureRates { target: whole, size: self.size, rates: top };
+        lower.chain([top]).collect()
     }
 
     /// Its packets have stopped.
     pub fn silence(&mut self) {
         self.live = false;
         self.rate.stop();
+        self.levels.stop();
     }
 
     /// Another stream has taken this layer's place.
@@ -229,5 +358,85 @@ impl Layer {
         self.ssrc = Some(ssrc);
         self.newest_seq = None;
         self.size = None;
+        self.spatial_sizes = [None; SPATIAL_LAYERS];
+        self.structure = None;
+        self.levels.stop();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may start from any instant")]
+mod tests {
+    use super::*;
+
+    /// A track whose layers have sent four seconds of 25 pictures a second in three temporal layers, each layer four times what the one
+    /// below takes.
+    fn track(source: Source, rids: &[&str], spatial_layers: u8) -> (Track, Instant) {
+        let rids: Vec<Rid> = rids.iter().map(|rid| Rid::from(*rid)).collect();
+        let mut track = Track::new(Mid::from("1"), source, &rids, Audience::EVERYBODY);
+        let start = Instant::now();
+        for (index, layer) in track.layers.iter_mut().enumerate() {
+            layer.live = true;
+            layer.size = Some((320 << index, 180 << index));
+            if spatial_layers > 1 {
+                layer.note_sizes(&[(320, 180), (640, 360), (1280, 720)]);
+            }
+            for picture in 0..100u32 {
+                for spatial in 0..spatial_layers {
+                    let temporal = [0, 2, 1, 2][picture as usize % 4];
+                    let standing = Standing { spatial, temporal, ..Standing::default() };
+                    let at = start + Duration::from_millis(u64::from(picture) * 40);
+                    layer.note_rate(at, picture, false, &standing, 600 << (2 * index) << (2 * spatial));
+                }
+            }
+        }
+        (track, start + Duration::from_secs(4))
+    }
+
+    fn targets(track: &Track, now: Instant, shown: (u16, u16)) -> Vec<Target> {
+        let ladder = track.ladder(now, shown);
+        assert!(
+            ladder.windows(2).all(|pair| pair[0].bits_per_second < pair[1].bits_per_second),
+            "{ladder:?}"
+        );
+        assert!(ladder.windows(2).all(|pair| pair[0].target < pair[1].target), "{ladder:?}");
+        ladder.iter().map(|rung| rung.target).collect()
+    }
+
+    fn at(layer: u8, temporal: u8) -> Target {
+        Target { temporal, ..Target::whole(layer) }
+    }
+
+    #[test]
+    fn a_face_gets_smaller_before_it_gets_jerky() {
+        let (track, now) = track(Source::Camera, &["q", "h", "f"], 1);
+        let all = [at(0, 0), at(0, 1), Target::whole(0), Target::whole(1), at(2, 1), Target::whole(2)];
+        assert_eq!(targets(&track, now, (1280, 720)), all);
+        assert_eq!(targets(&track, now, (320, 180)), all[..3]);
+        let rates: Vec<u64> =
+            track.ladder(now, (1280, 720)).iter().map(|rung| rung.bits_per_second / 1000).collect();
+        for (found, expected) in rates.into_iter().zip([30, 60, 120, 480, 960, 1920]) {
+            assert!(found.abs_diff(expected) * 10 < expected, "{found} kbit/s for {expected}");
+        }
+    }
+
+    #[test]
+    fn spatial_layers_of_one_stream_are_pictures_too() {
+        let (track, now) = track(Source::Camera, &[], 3);
+        let up_to = |spatial, temporal| Target { spatial, temporal, ..Target::whole(0) };
+        let all =
+            [up_to(0, 0), up_to(0, 1), up_to(0, u8::MAX), up_to(1, u8::MAX), at(0, 1), Target::whole(0)];
+        assert_eq!(targets(&track, now, (1280, 720)), all);
+        assert_eq!(targets(&track, now, (320, 180)), all[..3]);
+        let sizes: Vec<_> = track.ladder(now, (1280, 720)).iter().map(|rung| rung.size).collect();
+        assert_eq!((sizes[2], sizes[3], sizes[5]), (Some((320, 180)), Some((640, 360)), Some((1280, 720))));
+    }
+
+    #[test]
+    fn a_screen_gets_jerky_before_it_gets_smaller() {
+        let (track, now) = track(Source::Screen, &["l", "h"], 1);
+        let all = [at(0, 0), at(0, 1), Target::whole(0), at(1, 1), Target::whole(1)];
+        // A quarter of the larger one's pictures costs no less than all of the smaller one: it is left out.
+        assert_eq!(targets(&track, now, (1280, 720)), all);
     }
 }

@@ -87,7 +87,7 @@ impl Room {
             let place = Place { slot, track: carried.track, held };
             let demand = Demand {
                 subject: subject(picture.source, publisher),
-                held: held.and_then(|held| ladder.iter().rposition(|rung| rung.target <= held)),
+                held: held.map(|held| ladder.iter().rposition(|rung| rung.target <= held).unwrap_or(0)),
                 ladder,
                 fresh: carried.fresh,
             };

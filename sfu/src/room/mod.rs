@@ -3,6 +3,7 @@
 mod allocate;
 mod assign;
 mod downstream;
+mod forward;
 mod member;
 mod recent;
 mod sound;
@@ -13,8 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
-use crate::forward::rewrite::SourcePacket;
-use crate::forward::slot::{Offered, TrackRef};
+use crate::forward::slot::TrackRef;
 use crate::id::{PeerId, RoomId};
 use crate::io::{
     AddPeer, Event, OfferError, Output, PeerPolicy, Picture, RecordedPacket, SenderLimit, SlotChange,
@@ -23,11 +23,12 @@ use crate::io::{
 use crate::limits::HANDSHAKE;
 use crate::media::{Kind, Source};
 use crate::peer::{Incoming, PACKET_OVERHEAD, Peer, PeerOutput, PeerShared, Taken};
-use crate::publish::keyframe::{picture_size, starts_keyframe};
+use crate::publish::keyframe::{picture_sizes, starts_keyframe};
 use crate::publish::speaker::{Speakers, TICK};
 use crate::publish::track::{SeqStep, Subscriber, Track};
 use crate::room::recent::Recent;
 use crate::sdp::map_sources;
+use forward::{Forwarded, seen};
 use member::Member;
 
 /// Pictures of a view that are looked at; a client shows fewer.
@@ -592,7 +593,10 @@ impl Room {
         }
         let keyframe = starts_keyframe(incoming.codec, &incoming.payload);
         let is_key = keyframe && source.kind() == Kind::Video;
-        layer.note_rate(now, incoming.rtp_time, is_key, incoming.payload.len() + PACKET_OVERHEAD);
+        let (standing, described) =
+            layer.stand(incoming.codec, &incoming.payload, incoming.dependency.as_ref());
+        let bytes = incoming.payload.len() + PACKET_OVERHEAD;
+        layer.note_rate(now, incoming.rtp_time, is_key, &standing, bytes);
         let mut overtook = Vec::new();
         if source.kind() == Kind::Video {
             if keyframe && step == SeqStep::Late {
@@ -601,9 +605,11 @@ impl Room {
             member.recent.keep(source, layer_index, Recent { incoming: incoming.clone(), captured });
         }
         if keyframe && source.kind() == Kind::Video {
-            let size = picture_size(incoming.codec, &incoming.payload);
-            let resized = size.is_some() && size != layer.size;
-            layer.size = size.or(layer.size);
+            let sizes = match &described {
+                Some(described) if !described.structure.sizes.is_empty() => described.structure.sizes.clone(),
+                _ => picture_sizes(incoming.codec, &incoming.payload),
+            };
+            let resized = layer.note_sizes(&sizes);
             layer.keyframes.arrived();
             self.keyframes_wanted.remove(&(reference, layer_index));
             if resized {
@@ -638,7 +644,8 @@ impl Room {
             else {
                 break;
             };
-            let by = Forwarded { reference, layer: layer_index, keyframe, incoming, captured };
+            let seen = seen(layer_index, incoming, standing, keyframe);
+            let by = Forwarded { reference, seen, incoming, described: described.as_ref(), captured };
             if let Some(old) = self.forward(&by, subscriber, out) {
                 switched.push((subscriber, old));
             }
@@ -646,14 +653,16 @@ impl Room {
         // A keyframe's first packet that came late (repaired, overtaken): the rest of the frame and what follows is here already.
         for (subscriber, _) in &switched {
             for Recent { incoming, captured } in &overtook {
-                let by = Forwarded {
-                    reference,
-                    layer: layer_index,
-                    keyframe: false,
-                    incoming,
-                    captured: *captured,
+                let Some(layer) =
+                    self.track_mut(reference).and_then(|track| track.layers.get_mut(layer_index))
+                else {
+                    continue;
                 };
-                self.forward(&by, *subscriber, out);
+                let (standing, described) =
+                    layer.stand(incoming.codec, &incoming.payload, incoming.dependency.as_ref());
+                let seen = seen(layer_index, incoming, standing, false);
+                let (described, captured) = (described.as_ref(), *captured);
+                self.forward(&Forwarded { reference, seen, incoming, described, captured }, *subscriber, out);
             }
         }
         for (subscriber, old) in switched {
@@ -662,65 +671,6 @@ impl Room {
             }
             self.tell_slots(subscriber.member, out);
         }
-    }
-
-    /// Forwards a packet to one slot, if that is ready for it. When the slot has switched to the packet's layer: which track it left,
-    /// if another.
-    fn forward(
-        &mut self,
-        by: &Forwarded<'_>,
-        subscriber: Subscriber,
-        out: &mut Outbox,
-    ) -> Option<Option<TrackRef>> {
-        let Forwarded { reference, layer, keyframe, incoming, captured } = *by;
-        let receiver = self.member(subscriber.member).filter(|receiver| receiver.connected)?;
-        let slot = &receiver.slots[subscriber.slot];
-        let known = [slot.carries.as_ref(), slot.next.as_ref()]
-            .into_iter()
-            .flatten()
-            .find(|carried| carried.track == reference)
-            .and_then(|carried| carried.payload_type)
-            .filter(|(theirs, _)| *theirs == incoming.pt);
-        let payload_type = match known {
-            Some((_, ours)) => ours,
-            None => self.match_payload_type(reference, subscriber, incoming),
-        }?;
-        let receiver = self.member_mut(subscriber.member)?;
-        let slot = &mut receiver.slots[subscriber.slot];
-        let packet = SourcePacket {
-            codec: incoming.codec,
-            seq: incoming.seq,
-            rtp_time: incoming.rtp_time,
-            captured,
-            payload: &incoming.payload,
-        };
-        let (mut rewritten, switched) = match slot.offer(reference, layer, keyframe, packet) {
-            Offered::Dropped => return None,
-            Offered::Forwarded(rewritten) => (rewritten, None),
-            Offered::Switched(rewritten, old) => (rewritten, Some(old)),
-        };
-        let levels = receiver.protection.levels();
-        let payload_type = slot.protect(levels, switched.is_some(), payload_type, &mut rewritten);
-        receiver.peer.write(slot.mid, payload_type, incoming, rewritten, captured);
-        out.counters.rtp_forwarded += 1;
-        self.touch(subscriber.member);
-        switched
-    }
-
-    /// Finds the receiver's payload type for what the publisher sends, and remembers it in the slot.
-    fn match_payload_type(
-        &mut self,
-        reference: TrackRef,
-        subscriber: Subscriber,
-        incoming: &Incoming,
-    ) -> Option<str0m::media::Pt> {
-        let params = self.member(reference.member)?.peer.params(incoming.pt)?;
-        let receiver = self.member_mut(subscriber.member)?;
-        let ours = receiver.peer.match_params(params);
-        if let Some(carried) = receiver.slots[subscriber.slot].carried_mut(reference) {
-            carried.payload_type = Some((incoming.pt, ours));
-        }
-        ours
     }
 
     /// Tells a participant what has changed in its slots.
@@ -768,17 +718,6 @@ impl Room {
         self.remove(now, id, out);
         out.outputs.push_back(Output::Event(Event::Disconnected { room: self.id, peer: id }));
     }
-}
-
-/// A publisher's packet on its way to subscribers.
-#[derive(Debug, Clone, Copy)]
-struct Forwarded<'a> {
-    reference: TrackRef,
-    layer: usize,
-    /// It is the first packet of a keyframe.
-    keyframe: bool,
-    incoming: &'a Incoming,
-    captured: Instant,
 }
 
 fn transmit(

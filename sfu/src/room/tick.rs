@@ -63,7 +63,7 @@ impl Room {
                         layer.silence();
                         changed = true;
                     }
-                    layer.last_rate = layer.rate.bits_per_second(now).or(layer.last_rate);
+                    layer.remember_rates(now);
                 }
                 // When nothing comes at all there is nothing better to aim at.
                 if changed && track.layers.iter().any(|layer| layer.live) {

@@ -65,7 +65,7 @@ fn trouble(world: &World, connection: ConnectionId, of: &str) -> Option<Vec<Trou
         Notice::Quality { participants } => participants.iter().find(|entry| entry.participant == of),
         _ => None,
     });
-    told.last().map(|entry| entry.trouble.clone())
+    told.next_back().map(|entry| entry.trouble.clone())
 }
 
 fn comes_back(

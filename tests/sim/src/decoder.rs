@@ -40,6 +40,8 @@ pub struct SlotPacket {
     pub marker: bool,
     /// Codec of its payload type, if that was negotiated.
     pub codec: Option<Codec>,
+    /// Dependency descriptor, if there was one.
+    pub dependency: Option<std::sync::Arc<[u8]>>,
     /// Payload; empty for padding. Of redundant audio (RFC 2198) the primary.
     pub payload: std::sync::Arc<[u8]>,
     /// The older blocks of redundant audio, each with its RTP timestamp.
@@ -103,6 +105,9 @@ pub enum Violation {
         /// Of which codec.
         codec: Codec,
     },
+    /// The frame numbers of AV1 dependency descriptors do not count the publisher's frames, or they do not say right where a frame begins
+    /// and ends.
+    Dependency(Stamp),
     /// VP8 or VP9 TL0PICIDX does not count the base layer.
     Tl0PicIdx {
         /// Before.
@@ -447,6 +452,7 @@ impl SlotDecoder {
         let padding = packet.payload.is_empty();
         if padding {
             self.counters.padding += 1;
+            self.video.padded();
             return;
         }
         let Some(codec) = packet.codec else {

@@ -203,6 +203,9 @@ impl Publisher {
             generation: 0,
             frame: self.number,
             depends_on: (!key).then(|| self.number - 1),
+            spatial: 0,
+            spatial_layers: 1,
+            on_below: false,
             part: 0,
             parts: 1,
         };
@@ -215,6 +218,9 @@ impl Publisher {
             picture_id: self.number as u16,
             tl0_pic_idx: None,
             temporal_id: 0,
+            sync: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
         })
     }
 }

@@ -6,7 +6,7 @@ use sfu::codec::Codec;
 use sfu::media::{Mid, Rid, Source};
 use str0m::media::Pt;
 
-use crate::codec::{Frame, Stamp, packetize};
+use crate::codec::{Frame, Stamp, dependency, packetize};
 use crate::rng::Rng;
 
 /// Length of an Opus packet.
@@ -28,8 +28,11 @@ pub struct VideoShape {
     /// Size of any other frame.
     pub delta_bytes: usize,
     /// VP8 and VP9: 0 writes no TL0PICIDX for VP8 (one layer, as Chromium without simulcast), 1 writes one, 2 makes every
-    /// second frame one that nothing depends on.
+    /// second frame one that nothing depends on, 3 makes every fourth one of the lowest layer (0 2 1 2).
     pub temporal_layers: u8,
+    /// VP9 and AV1: pictures of one stream, each half the size of the next; `width` and `height` are of the largest. A picture's
+    /// upper layers depend on the ones below in this picture, and on their own in earlier ones.
+    pub spatial_layers: u8,
 }
 
 impl VideoShape {
@@ -41,6 +44,7 @@ impl VideoShape {
         key_bytes: 3_000,
         delta_bytes: 600,
         temporal_layers: 1,
+        spatial_layers: 1,
     };
     /// 640x360 at 25 fps, 350 kbit/s.
     pub const HALF: VideoShape =
@@ -56,6 +60,7 @@ impl VideoShape {
         key_bytes: 80_000,
         delta_bytes: 4_000,
         temporal_layers: 0,
+        spatial_layers: 1,
     };
 
     /// The layers that a client sends of a source if nothing else is said.
@@ -77,6 +82,8 @@ pub(super) struct Outgoing {
     pub(super) marker: bool,
     pub(super) level_dbov: Option<i8>,
     pub(super) payload: Vec<u8>,
+    /// Dependency descriptor.
+    pub(super) dependency: Option<Vec<u8>>,
 }
 
 /// Where the packets of an encoder go.
@@ -212,44 +219,81 @@ impl VideoEncoder {
         if key {
             self.last_key = number;
         }
-        // With two temporal layers, odd frames after a keyframe are the upper layer: they refer to the frame before, and
-        // the next base frame refers past them.
-        let phase = if self.shape.temporal_layers == 2 { (number - self.last_key) % 2 } else { 0 };
-        let reference = if self.shape.temporal_layers == 2 && phase == 0 { 2 } else { 1 };
+        // What a frame refers to is of its own or a lower temporal layer: see `TemporalStep`.
+        let TemporalStep { temporal, reference, sync } =
+            TemporalStep::of(self.shape.temporal_layers, number - self.last_key);
         self.stamp.depends_on = (!key).then(|| number - reference);
         self.numbers.picture_id = (self.numbers.picture_id + 1) & 0x7FFF;
-        if phase == 0 {
+        if temporal == 0 {
             self.numbers.tl0 = self.numbers.tl0.wrapping_add(1);
         }
         let usual = if key { self.shape.key_bytes } else { self.shape.delta_bytes };
-        let frame = Frame {
-            stamp: self.stamp,
-            // Sizes vary by a quarter each way.
-            bytes: usual * 3 / 4 + self.rng.below(usual / 2),
-            width: self.shape.width,
-            height: self.shape.height,
-            picture_id: self.numbers.picture_id,
-            tl0_pic_idx: (self.shape.temporal_layers > 0 || self.stamp.codec == Codec::Vp9)
-                .then_some(self.numbers.tl0),
-            temporal_id: phase as u8,
-        };
         let rtp_time = self.numbers.rtp_time(now, 90_000);
-        let payloads = packetize(&frame);
-        let last = payloads.len() - 1;
-        for (i, payload) in payloads.into_iter().enumerate() {
-            self.numbers.seq += 1;
-            out.push(Outgoing {
-                mid: self.line.mid,
-                rid: self.line.rid,
-                pt: self.line.pt,
-                seq: self.numbers.seq,
-                rtp_time,
-                marker: i == last,
-                level_dbov: None,
-                payload,
-            });
+        let spatial_layers = self.shape.spatial_layers;
+        for spatial in 0..spatial_layers {
+            // Each spatial layer takes three times the one below; together they are the whole.
+            let (share, shares) = (3usize.pow(spatial.into()), (3usize.pow(spatial_layers.into()) - 1) / 2);
+            let usual = usual * share / shares;
+            let frame = Frame {
+                stamp: Stamp { spatial, spatial_layers, on_below: spatial > 0, ..self.stamp },
+                // Sizes vary by a quarter each way.
+                bytes: usual * 3 / 4 + self.rng.below(usual / 2),
+                width: self.shape.width,
+                height: self.shape.height,
+                picture_id: self.numbers.picture_id,
+                tl0_pic_idx: (self.shape.temporal_layers > 0 || self.stamp.codec == Codec::Vp9)
+                    .then_some(self.numbers.tl0),
+                temporal_id: temporal,
+                // VP8 tells where a layer opens, VP9 where those above do.
+                sync: if self.stamp.codec == Codec::Vp8 { sync } else { temporal == 0 },
+                spatial_layers,
+                temporal_layers: self.shape.temporal_layers,
+            };
+            let payloads = packetize(&frame);
+            let (last, parts) = (payloads.len() - 1, payloads.len() as u16);
+            let number = (number * u32::from(spatial_layers) + u32::from(spatial)) as u16;
+            let described = matches!(self.stamp.codec, Codec::H264 | Codec::Av1);
+            for (i, payload) in payloads.into_iter().enumerate() {
+                self.numbers.seq += 1;
+                out.push(Outgoing {
+                    mid: self.line.mid,
+                    rid: self.line.rid,
+                    pt: self.line.pt,
+                    seq: self.numbers.seq,
+                    rtp_time,
+                    marker: i == last && spatial + 1 == spatial_layers,
+                    level_dbov: None,
+                    payload,
+                    dependency: described.then(|| dependency(&frame, i as u16, parts, number)),
+                });
+            }
         }
         self.stamp.frame += 1;
+    }
+}
+
+/// Where a frame stands in the pattern of temporal layers.
+struct TemporalStep {
+    temporal: u8,
+    /// How far back the frame is that it refers to.
+    reference: u32,
+    /// It refers to the lowest temporal layer alone.
+    sync: bool,
+}
+
+impl TemporalStep {
+    /// Of the frame this many after a keyframe.
+    fn of(temporal_layers: u8, since_key: u32) -> Self {
+        let (temporal, reference) = match (temporal_layers, since_key % 4) {
+            (0 | 1, _) => (0, 1),
+            (2, 0 | 2) => (0, 2),
+            (2, _) => (1, 1),
+            (_, 0) => (0, 4),
+            (_, 2) => (1, 2),
+            (_, _) => (2, 1),
+        };
+        let sync = temporal > 0 && !(temporal_layers > 2 && since_key % 4 == 3);
+        TemporalStep { temporal, reference, sync }
     }
 }
 
@@ -313,6 +357,9 @@ impl AudioEncoder {
             picture_id: 0,
             tl0_pic_idx: None,
             temporal_id: 0,
+            sync: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
         };
         let payload = packetize(&frame).remove(0);
         // A voice wavers; silence does not.
@@ -326,6 +373,7 @@ impl AudioEncoder {
             marker: false,
             level_dbov: Some(self.level_dbov.saturating_add(waver).clamp(-127, 0)),
             payload,
+            dependency: None,
         });
         self.stamp.frame += 1;
     }

@@ -11,18 +11,53 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as EngineCodec;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Pt, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RedDecoder, RedEncoder, RedundantBlock, RtpPacket, RtpWrite};
+use str0m::rtp::{
+    Extension, ExtensionSerializer, ExtensionValues, RedDecoder, RedEncoder, RedundantBlock, RtpPacket,
+    RtpWrite,
+};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::encoder::{AudioEncoder, Line, Numbers, Outgoing, VideoEncoder, VideoShape};
 use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, Red, far};
-use crate::codec::{Stamp, parse};
+use crate::codec::{DEPENDENCY_URI, Stamp, parse};
 use crate::decoder::{SlotDecoder, SlotPacket};
 use crate::rng::Rng;
 
 /// What a sender keeps for repairs: Chromium keeps 600 packets or so.
 const RTX_CACHE_PACKETS: usize = 1000;
 const RTX_CACHE_AGE: Duration = Duration::from_secs(3);
+
+/// A dependency descriptor on its way through the engine.
+#[derive(Debug)]
+struct DependencyBytes(Arc<[u8]>);
+
+#[derive(Debug)]
+struct DependencyExtension;
+
+impl ExtensionSerializer for DependencyExtension {
+    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(DependencyBytes(bytes)) = values.user_values.get() else { return 0 };
+        buf[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(DependencyBytes(buf.into()));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        values.user_values.get::<DependencyBytes>().is_some_and(|bytes| bytes.0.len() > 16)
+    }
+}
 
 fn engine_codec(codec: Codec) -> EngineCodec {
     match codec {
@@ -46,8 +81,11 @@ fn our_codec(codec: EngineCodec) -> Option<Codec> {
 }
 
 pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
-    let mut settings =
-        Rtc::builder().set_rtp_mode(true).clear_codecs().enable_opus(true, config.red != Red::Unknown);
+    let mut settings = Rtc::builder()
+        .set_rtp_mode(true)
+        .set_extension(14, Extension::with_serializer(DEPENDENCY_URI, DependencyExtension))
+        .clear_codecs()
+        .enable_opus(true, config.red != Red::Unknown);
     for codec in &config.codecs {
         settings = match codec {
             Codec::Vp8 => settings.enable_vp8(true),
@@ -253,6 +291,12 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
             rtp_time: packet.header.timestamp,
             marker: packet.header.marker,
             codec,
+            dependency: packet
+                .header
+                .ext_vals
+                .user_values
+                .get::<DependencyBytes>()
+                .map(|bytes| Arc::clone(&bytes.0)),
             payload,
             redundant,
         },
@@ -307,11 +351,14 @@ fn write(client: &mut Client, now: Instant, mut packet: Outgoing) {
         return;
     };
     client.counters.rtp_out += 1;
-    let extensions = ExtensionValues {
+    let mut extensions = ExtensionValues {
         audio_level: packet.level_dbov,
         voice_activity: packet.level_dbov.map(|level| level > -60),
         ..ExtensionValues::default()
     };
+    if let Some(bytes) = packet.dependency {
+        extensions.user_values.set(DependencyBytes(bytes.into()));
+    }
     stream.write_rtp(
         RtpWrite::new(packet.pt, packet.seq.into(), packet.rtp_time, now, packet.payload)
             .marker(packet.marker)
@@ -349,6 +396,9 @@ pub(super) fn start_encoders(
         generation: (lifetime / 100) as u16,
         frame: 0,
         depends_on: None,
+        spatial: 0,
+        spatial_layers: 1,
+        on_below: false,
         part: 0,
         parts: 1,
     };

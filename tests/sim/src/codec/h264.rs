@@ -2,8 +2,6 @@
 
 use super::{Frame, MAX_PAYLOAD_BYTES, Parsed, PayloadError, STAMP_BYTES, split, stamp_and_filler};
 
-/// Constrained baseline, level 3.1.
-const SPS: [u8; 14] = [0x67, 0x42, 0xE0, 0x1F, 0x8C, 0x8D, 0x40, 0x50, 0x1E, 0xD0, 0x0F, 0x08, 0x84, 0x6A];
 const PPS: [u8; 4] = [0x68, 0xCE, 0x3C, 0x80];
 /// SEI, user data unregistered (H.264, D.1.6), length and an identifier; a stamp follows.
 const SEI: [u8; 19] = [
@@ -59,9 +57,39 @@ pub(super) fn packetize(frame: &Frame) -> Vec<Vec<u8>> {
     if key {
         let stamp = payloads[0][..STAMP_BYTES].to_vec();
         let sei = [&SEI[..], &stamp, &[TRAILING]].concat();
-        payloads[0] = [&[0x60 | STAP_A][..], &unit(&SPS), &unit(&PPS), &unit(&sei)].concat();
+        payloads[0] =
+            [&[0x60 | STAP_A][..], &unit(&sps(frame.width, frame.height)), &unit(&PPS), &unit(&sei)].concat();
     }
     payloads
+}
+
+/// A sequence parameter set (H.264, section 7.3.2.1): constrained baseline, level 3.1, this picture size.
+fn sps(width: u16, height: u16) -> Vec<u8> {
+    let mut bits: Vec<bool> = Vec::new();
+    // `ue(v)`, section 9.1.
+    let golomb = |bits: &mut Vec<bool>, value: u32| {
+        let coded = value + 1;
+        let width = u32::BITS - coded.leading_zeros();
+        bits.extend(std::iter::repeat_n(false, width as usize - 1));
+        bits.extend((0..width).rev().map(|bit| coded >> bit & 1 == 1));
+    };
+    let (columns, rows) = (u32::from(width).div_ceil(16), u32::from(height).div_ceil(16));
+    // Identifier, frame numbers, order as decoded, one reference; no gaps.
+    for value in [0, 0, 2, 1] {
+        golomb(&mut bits, value);
+    }
+    bits.push(false);
+    golomb(&mut bits, columns - 1);
+    golomb(&mut bits, rows - 1);
+    // Frames only, direct inference, cropping, no more.
+    bits.extend([true, true, true]);
+    for cropped in [0, (columns * 16 - u32::from(width)) / 2, 0, (rows * 16 - u32::from(height)) / 2] {
+        golomb(&mut bits, cropped);
+    }
+    bits.extend([false, true]);
+    let coded =
+        bits.chunks(8).map(|bits| (0..8).fold(0, |byte, i| byte << 1 | u8::from(bits.get(i) == Some(&true))));
+    [0x67, 0x42, 0xE0, 0x1F].into_iter().chain(coded).collect()
 }
 
 /// A NAL unit with its length, as a STAP-A holds it.
@@ -73,8 +101,13 @@ fn unit(nal: &[u8]) -> Vec<u8> {
 pub(super) fn parse(payload: &[u8]) -> Result<Parsed, PayloadError> {
     let (keyframe, rest) = match payload {
         [0x78, rest @ ..] => {
-            let head = [&unit(&SPS)[..], &unit(&PPS)].concat();
-            let rest = rest.strip_prefix(&head[..]).ok_or(PayloadError::Header)?;
+            let (len, rest) = rest.split_at_checked(2).ok_or(PayloadError::Short)?;
+            let len = usize::from(u16::from_be_bytes([len[0], len[1]]));
+            let (sps, rest) = rest.split_at_checked(len).ok_or(PayloadError::Short)?;
+            if !sps.starts_with(&[0x67, 0x42, 0xE0, 0x1F]) {
+                return Err(PayloadError::Header);
+            }
+            let rest = rest.strip_prefix(&unit(&PPS)[..]).ok_or(PayloadError::Header)?;
             let (_, rest) = rest.split_at_checked(2).ok_or(PayloadError::Short)?;
             let rest = rest.strip_prefix(&SEI[..]).ok_or(PayloadError::Header)?;
             (Some(true), rest.strip_suffix(&[TRAILING]).ok_or(PayloadError::Header)?)

@@ -5,6 +5,7 @@
 //! from `sfu`'s own parsers on purpose.
 
 mod av1;
+mod dependency;
 mod h264;
 mod opus;
 mod stamp;
@@ -13,7 +14,8 @@ mod vp9;
 
 use sfu::codec::Codec;
 
-pub use stamp::{STAMP_BYTES, Stamp};
+pub use dependency::{DEPENDENCY_URI, dependency, read_dependency};
+pub use stamp::{STAMP_BYTES, Stamp, Stream};
 
 /// Largest payload of a video packet, in bytes: what fits a 1200-byte datagram with RTP, extensions, RTX and SRTP around it.
 pub const MAX_PAYLOAD_BYTES: usize = 1100;
@@ -35,6 +37,20 @@ pub struct Frame {
     pub tl0_pic_idx: Option<u8>,
     /// VP8 and VP9: temporal layer.
     pub temporal_id: u8,
+    /// VP8: layer sync. VP9: switching up point.
+    pub sync: bool,
+    /// Spatial layers of the stream: in all, and the sizes of their pictures.
+    pub spatial_layers: u8,
+    /// Temporal layers of the stream.
+    pub temporal_layers: u8,
+}
+
+impl Frame {
+    /// Size of the picture of a spatial layer: half of the one above.
+    fn size_of(&self, spatial: u8) -> (u16, u16) {
+        let shift = self.spatial_layers.max(1) - 1 - spatial;
+        (self.width >> shift, self.height >> shift)
+    }
 }
 
 /// What one payload says.
@@ -147,6 +163,9 @@ mod tests {
             generation: 3,
             frame: number,
             depends_on: (codec != Codec::Opus && number > 0).then(|| number - 1),
+            spatial: 0,
+            spatial_layers: 1,
+            on_below: false,
             part: 0,
             parts: 1,
         };
@@ -158,6 +177,9 @@ mod tests {
             picture_id: 0x7FFF,
             tl0_pic_idx: Some(200),
             temporal_id: 0,
+            sync: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
         }
     }
 

@@ -22,6 +22,12 @@ pub struct Stamp {
     pub frame: u32,
     /// The frame that must have been decoded before; `None` for keyframes and sound.
     pub depends_on: Option<u32>,
+    /// Spatial layer; those of one picture share its frame number.
+    pub spatial: u8,
+    /// How many spatial layers each picture of the stream has.
+    pub spatial_layers: u8,
+    /// The spatial layer below must have been decoded too.
+    pub on_below: bool,
     /// Which packet of the frame.
     pub part: u16,
     /// Out of how many.
@@ -30,7 +36,7 @@ pub struct Stamp {
 
 /// Bytes of a written stamp.
 pub const STAMP_BYTES: usize = 2 * RAW_BYTES;
-const RAW_BYTES: usize = 26;
+const RAW_BYTES: usize = 27;
 const MAGIC: [u8; 2] = [0x1E, 0xC7];
 const NO_FRAME: u32 = u32::MAX;
 const CODECS: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
@@ -38,7 +44,7 @@ const CODECS: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Co
 impl Stamp {
     /// Whether the frame can be decoded without any other.
     pub fn is_keyframe(&self) -> bool {
-        self.depends_on.is_none()
+        self.depends_on.is_none() && !self.on_below
     }
 
     /// The encoded stream that the frame belongs to.
@@ -69,6 +75,7 @@ impl Stamp {
         raw[15..19].copy_from_slice(&self.depends_on.unwrap_or(NO_FRAME).to_be_bytes());
         raw[19..21].copy_from_slice(&self.part.to_be_bytes());
         raw[21..23].copy_from_slice(&self.parts.to_be_bytes());
+        raw[23] = self.spatial_layers << 4 | self.spatial << 1 | u8::from(self.on_below);
         let sum = checksum(&raw[..RAW_BYTES - 3]);
         raw[RAW_BYTES - 3..].copy_from_slice(&sum.to_be_bytes()[1..]);
         for byte in raw {
@@ -100,6 +107,9 @@ impl Stamp {
             generation: u16_at(9),
             frame: u32_at(11),
             depends_on: (depends_on != NO_FRAME).then_some(depends_on),
+            spatial: raw[23] >> 1 & 7,
+            spatial_layers: raw[23] >> 4,
+            on_below: raw[23] & 1 == 1,
             part: u16_at(19),
             parts: u16_at(21),
         };

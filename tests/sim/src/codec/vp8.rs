@@ -10,7 +10,7 @@ pub(super) fn packetize(frame: &Frame) -> Vec<Vec<u8>> {
         out.push(if frame.tl0_pic_idx.is_some() { 0x80 | 0x40 | 0x20 } else { 0x80 });
         out.extend_from_slice(&(0x8000 | (frame.picture_id & 0x7FFF)).to_be_bytes());
         if let Some(tl0) = frame.tl0_pic_idx {
-            out.extend_from_slice(&[tl0, frame.temporal_id << 6]);
+            out.extend_from_slice(&[tl0, frame.temporal_id << 6 | u8::from(frame.sync) << 5]);
         }
         if part == 0 {
             // RFC 6386, section 9.1: frame tag (version 0, shown), then for keyframes the start code and the size.

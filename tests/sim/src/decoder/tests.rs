@@ -8,6 +8,10 @@ struct Slot {
     seq: u64,
     picture_id: u16,
     tl0: u8,
+    /// AV1: the last stream, its last frame number, and what that has on top of the publisher's.
+    stream: Option<crate::codec::Stream>,
+    frames: u16,
+    added: u16,
     decoder: SlotDecoder,
 }
 
@@ -18,6 +22,9 @@ impl Slot {
             seq: 100,
             picture_id: 0x7FFE,
             tl0: 254,
+            stream: None,
+            frames: 0,
+            added: 0,
             decoder: SlotDecoder::new(kind),
         };
         slot.send(0, vec![Vec::new()], Codec::Vp8);
@@ -27,12 +34,24 @@ impl Slot {
     fn packet(&mut self, at_ms: u64, payload: Vec<u8>, marker: bool, codec: Codec) -> SlotPacket {
         self.seq += 1;
         let rtp_time = (at_ms * 90) as u32;
+        let parsed = parse(codec, &payload).ok().filter(|parsed| parsed.stamp.codec == Codec::Av1);
+        let dependency = parsed.map(|Parsed { stamp, .. }| {
+            let edges = u8::from(stamp.part == 0) << 7 | u8::from(stamp.part + 1 == stamp.parts) << 6;
+            // As if frame 0 of each stream came next: what a forwarder adds follows from it.
+            if self.stream.replace(stamp.stream()) != Some(stamp.stream()) {
+                self.added = self.frames.wrapping_add(1).wrapping_sub(stamp.frame as u16);
+            }
+            self.frames = (stamp.frame as u16).wrapping_add(self.added);
+            let [high, low] = self.frames.to_be_bytes();
+            [edges, high, low].into()
+        });
         SlotPacket {
             ssrc: 1,
             seq: self.seq,
             rtp_time,
             marker,
             codec: Some(codec),
+            dependency,
             payload: payload.into(),
             redundant: Vec::new(),
         }
@@ -57,6 +76,9 @@ impl Slot {
             generation: 0,
             frame,
             depends_on: (!key).then(|| frame - 1),
+            spatial: 0,
+            spatial_layers: 1,
+            on_below: false,
             part: 0,
             parts: 1,
         };
@@ -68,6 +90,9 @@ impl Slot {
             picture_id: self.picture_id,
             tl0_pic_idx: Some(self.tl0),
             temporal_id: 0,
+            sync: false,
+            spatial_layers: 1,
+            temporal_layers: 1,
         })
     }
 
@@ -154,6 +179,7 @@ fn each_broken_rule_is_seen() {
         let packet = slot.packet(120, payload, false, Codec::Vp8);
         slot.decoder.handle_packet(slot.base + Duration::from_millis(120), packet);
     }
+    slot.send_frame(160, 1, Codec::Vp8, 3, false);
     seen(&slot, |v| matches!(v, Violation::Marker(_)));
 
     // Wrong payload type.

@@ -68,11 +68,22 @@ export interface SendParameters {
   degradationPreference?: RTCDegradationPreference;
 }
 
-/** Encodings of the camera. VP9 and AV1 would turn several encodings into spatial layers of one stream; L1T1 keeps them apart. */
-export function cameraEncodings(codec: VideoCodec): Encoding[] {
-  return CAMERA_LAYERS.map((layer) => ({ ...layer, ...apart(codec) }));
+/**
+ * Encodings of the camera, each with three temporal layers: the server halves the pictures a second of one receiver without
+ * asking the sender for anything. VP9 and AV1 would turn several encodings without a mode into spatial layers of one stream. A browser
+ * whose encoder has no temporal layers sends one.
+ */
+export function cameraEncodings(codec: VideoCodec, layers: CameraLayers = 'simulcast'): Encoding[] {
+  if (layers === 'svc' && (codec === 'vp9' || codec === 'av1')) {
+    return [{ maxBitrate: 2_300_000, scalabilityMode: 'L3T3_KEY' }];
+  }
+  return CAMERA_LAYERS.map((layer) => ({ ...layer, scalabilityMode: 'L1T3' }));
 }
 
+/** How a camera is sent in several sizes: a stream for each, or, with VP9 and AV1, spatial layers of one (scalable coding). */
+export type CameraLayers = 'simulcast' | 'svc';
+
+/** VP9 and AV1 would turn several encodings without a mode into spatial layers of one stream. */
 function apart(codec: VideoCodec): { scalabilityMode?: string } {
   return codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
 }

@@ -122,8 +122,9 @@ describe('codecs', () => {
 
   it('keeps the layers of VP9 and AV1 apart', () => {
     expect(cameraEncodings('vp8').map(({ rid }) => rid)).toEqual(['q', 'h', 'f']);
-    expect(cameraEncodings('vp8')[0]).not.toHaveProperty('scalabilityMode');
-    expect(cameraEncodings('av1')[0]?.scalabilityMode).toBe('L1T1');
+    expect(cameraEncodings('vp8').map(({ scalabilityMode }) => scalabilityMode)).toEqual(['L1T3', 'L1T3', 'L1T3']);
+    expect(cameraEncodings('av1', 'svc').map(({ scalabilityMode }) => scalabilityMode)).toEqual(['L3T3_KEY']);
+    expect(cameraEncodings('h264', 'svc')).toHaveLength(3);
   });
 
   it('speaks Opus, and takes redundant audio where the browser has it', () => {

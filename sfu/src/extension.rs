@@ -1,0 +1,44 @@
+//! The header extension that the engine does not have: the dependency descriptor (AV1 RTP specification, appendix A).
+
+use std::sync::Arc;
+
+use str0m::rtp::{ExtensionSerializer, ExtensionValues};
+
+/// Where the dependency descriptor has its place before an offer gives it another; free in the engine's own list.
+pub const DESCRIPTOR_ID: u8 = 12;
+
+/// The value of a dependency descriptor.
+#[derive(Debug)]
+pub struct DescriptorBytes(pub Arc<[u8]>);
+
+/// Carries dependency descriptors through the engine as they are. It allocates for each, so that only codecs that need it should have it:
+/// see [`crate::sdp::without_needless_descriptors`].
+#[derive(Debug)]
+pub struct DescriptorExtension;
+
+impl ExtensionSerializer for DescriptorExtension {
+    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(DescriptorBytes(bytes)) = values.user_values.get::<DescriptorBytes>() else { return 0 };
+        let Some(place) = buf.get_mut(..bytes.len()).filter(|place| place.len() <= 255) else { return 0 };
+        place.copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(DescriptorBytes(buf.into()));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        // RFC 8285, section 4.2: the short form holds 16 bytes.
+        values.user_values.get::<DescriptorBytes>().is_some_and(|bytes| bytes.0.len() > 16)
+    }
+}

@@ -1,0 +1,69 @@
+// Scalable coding through the server: one stream with spatial layers, of which a viewer gets more or fewer as it shows the picture larger or smaller.
+// The picture goes on through every change, and its size follows.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { World } from './lib/world.mjs';
+import { until } from './lib/until.mjs';
+
+let world;
+before(async () => (world = await World.start()));
+after(() => world?.stop());
+
+/** Cameras of this page send one encoding with three spatial and three temporal layers. */
+const scalable = `
+  const add = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function (kind, init = {}) {
+    if ((init.sendEncodings ?? []).length < 2) return add.call(this, kind, init);
+    return add.call(this, kind, { ...init, sendEncodings: [{ maxBitrate: 2_300_000, scalabilityMode: 'L3T3_KEY' }] });
+  };
+`;
+
+const received = async (lab, me, other) =>
+  (await lab.do('stats', me)).received.find((stream) => stream.kind === 'video' && stream.participant === other);
+
+for (const codec of ['vp9', 'av1']) {
+  test(`${codec} with spatial layers`, { timeout: 120_000 }, async () => {
+    const room = world.room(`${codec}-svc`);
+    const [left, right] = [await world.lab(), await world.lab()];
+    await left.evaluate(scalable);
+    await world.join(left, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring', codec, width: 1280, height: 720 });
+    await world.join(right, { room, identity: 'ben', look: 2, codec, viewWidth: 1280, viewHeight: 720 });
+    await right.sees('ben', 'ada', 0, { frames: 20, within: 30_000 });
+    const show = (width, height) =>
+      right.call('ben', 'view', [{ participant: 'ada', source: 'camera', width, height }]);
+    const width = (at) =>
+      until(
+        `ben gets ada ${at}`,
+        async () => {
+          const now = await received(right, 'ben', 'ada');
+          return now && now.width === at && now;
+        },
+        { within: 30_000 },
+      );
+    const full = (await until('ada is sent', async () => {
+      const sent = (await left.do('stats', 'ada')).sent.find((stream) => stream.kind === 'video');
+      return sent?.width >= 640 && sent;
+    })).width;
+    const before = await width(full);
+    for (const [shown, expected] of [
+      [full / 4, full / 4],
+      [full, full],
+      [full / 2, full / 2],
+      [full / 4, full / 4],
+      [full, full],
+    ]) {
+      await show(Math.round(shown), Math.round((shown / 16) * 9));
+      const changed = await width(expected);
+      const moves = await until('frames grow', async () => {
+        const now = await received(right, 'ben', 'ada');
+        return now.frames > changed.frames + 20 && now;
+      });
+      assert.ok(moves.frames > before.frames);
+    }
+    const end = await received(right, 'ben', 'ada');
+    assert.equal(end.freezes - before.freezes, 0, 'no freeze in any change');
+    await right.sees('ben', 'ada', 0, { frames: 10 });
+    await left.page.context().close();
+    await right.page.context().close();
+  });
+}
