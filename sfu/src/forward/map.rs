@@ -16,8 +16,8 @@ struct Run {
     from: u64,
     /// The first after it.
     until: u64,
-    /// How many have been left out in all, with this run.
-    shift: u64,
+    /// How many have been left out in all, with this run, less those that were put in.
+    shift: i64,
 }
 
 /// What became of leaving a number out.
@@ -28,7 +28,7 @@ pub enum LeftOut {
     /// It was left out before.
     Again,
     /// Newer ones have passed: its place is there, and is this many further down.
-    Late(u64),
+    Late(i64),
     /// So old that nobody knows its place.
     Forgotten,
 }
@@ -39,7 +39,7 @@ pub struct GapMap {
     newest: u64,
     runs: VecDeque<Run>,
     /// Left out before the oldest run that is remembered, and where that memory begins.
-    forgotten: (u64, u64),
+    forgotten: (i64, u64),
 }
 
 impl GapMap {
@@ -51,12 +51,12 @@ impl GapMap {
     }
 
     /// How far a number that passes moves; `None` for one that was left out or is too old.
-    pub fn pass(&mut self, number: u64) -> Option<u64> {
+    pub fn pass(&mut self, number: u64) -> Option<i64> {
         self.newest = self.newest.max(number);
         self.shift(number)
     }
 
-    fn shift(&self, number: u64) -> Option<u64> {
+    fn shift(&self, number: u64) -> Option<i64> {
         let run = self.runs.iter().rev().find(|run| run.from <= number);
         match run {
             Some(run) if number < run.until => None,
@@ -79,15 +79,30 @@ impl GapMap {
         match self.runs.back_mut() {
             Some(run) if run.until == number => (run.until, run.shift) = (number + 1, shift),
             _ => {
-                if self.runs.len() == MAX_RUNS
-                    && let Some(oldest) = self.runs.pop_front()
-                {
-                    self.forgotten = (oldest.shift, oldest.until);
-                }
-                self.runs.push_back(Run { from: number, until: number + 1, shift });
+                self.push(Run { from: number, until: number + 1, shift });
             }
         }
         LeftOut::Closed
+    }
+
+    /// Puts something of ours after the newest number: those after it move down by one.
+    pub fn put_in(&mut self) {
+        let shift = self.runs.back().map_or(self.forgotten.0, |run| run.shift) - 1;
+        let next = self.newest + 1;
+        match self.runs.back_mut() {
+            // Nothing has come since: one run says both.
+            Some(run) if run.until == next => run.shift = shift,
+            _ => self.push(Run { from: next, until: next, shift }),
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        if self.runs.len() == MAX_RUNS
+            && let Some(oldest) = self.runs.pop_front()
+        {
+            self.forgotten = (oldest.shift, oldest.until);
+        }
+        self.runs.push_back(run);
     }
 }
 
@@ -118,7 +133,7 @@ mod tests {
         let mut map = GapMap::default();
         for number in 0..1000 {
             if number % 2 == 0 {
-                assert_eq!(map.pass(number), Some(number / 2));
+                assert_eq!(map.pass(number), Some(i64::try_from(number / 2).expect("small")));
             } else {
                 map.leave_out(number);
             }
@@ -126,6 +141,22 @@ mod tests {
         assert_eq!(map.pass(10), None);
         assert_eq!(map.leave_out(11), LeftOut::Forgotten);
         assert_eq!(map.pass(998), Some(499), "the newest are known");
+    }
+
+    #[test]
+    fn what_is_put_in_moves_those_after_it() {
+        let mut map = GapMap::default();
+        map.restart(10);
+        assert_eq!(map.pass(10), Some(0));
+        map.put_in();
+        map.put_in();
+        assert_eq!(map.pass(11), Some(-2));
+        // 12 is missing, 13 has come; then one of ours.
+        assert_eq!(map.pass(13), Some(-2));
+        map.put_in();
+        assert_eq!(map.pass(12), Some(-2), "its own shift");
+        assert_eq!(map.leave_out(14), LeftOut::Closed);
+        assert_eq!(map.pass(15), Some(-2));
     }
 
     proptest! {
@@ -158,7 +189,7 @@ mod tests {
                 };
                 prop_assert!(!kept || shift.is_some());
                 if let Some(shift) = shift {
-                    prop_assert!(out.insert(place, place - shift).is_none());
+                    prop_assert!(out.insert(place, place.checked_add_signed(-shift).expect("not below zero")).is_none());
                 }
             }
             // In the order of the source, the receiver's numbers go up by exactly one: every place is filled.

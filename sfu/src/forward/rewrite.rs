@@ -99,6 +99,8 @@ pub struct Rewriter {
     last_picture_id: u16,
     last_tl0: u8,
     last_frame: u16,
+    /// When the last picture was captured, if its last packet is the newest.
+    between_pictures: Option<Instant>,
     /// The receiver was told that some decode targets are not active: that they are again must be told too.
     restricted: bool,
     /// Sequence numbers of the epoch that were left out.
@@ -121,6 +123,7 @@ impl Rewriter {
             last_picture_id: 0,
             last_tl0: 0,
             last_frame: 0,
+            between_pictures: None,
             restricted: false,
             seqs: GapMap::default(),
             pictures: GapMap::default(),
@@ -137,22 +140,26 @@ impl Rewriter {
         (seq, self.last_time)
     }
 
-    /// Whether it is primed and nothing passes: a place for packets of filling.
-    pub fn is_idle(&self) -> bool {
-        self.is_primed() && self.epoch.is_none()
+    /// Whether packets of filling may go in here: nothing passes, or (with `active`) no picture is half sent.
+    pub fn takes_filling(&self, active: bool) -> bool {
+        self.is_primed() && (self.epoch.is_none() || (active && self.between_pictures.is_some()))
     }
 
-    /// A packet without payload on an idle slot, as if captured then: its sequence number and timestamp.
-    pub fn fill(&mut self, captured: Instant) -> (u64, u32) {
+    /// A packet without payload, as if captured then: its sequence number, its timestamp, and when it passes for captured.
+    pub fn fill(&mut self, captured: Instant) -> (u64, u32, Instant) {
         let seq = self.next_seq;
         self.next_seq += 1;
+        if self.epoch.is_some() {
+            self.seqs.put_in();
+            return (seq, self.last_time, self.between_pictures.unwrap_or(captured));
+        }
         if let Some((origin, origin_time)) = self.origin {
             let line = origin_time.wrapping_add(self.ticks(captured.saturating_duration_since(origin)));
             if line.wrapping_sub(self.last_time) < u32::MAX / 2 {
                 self.last_time = line;
             }
         }
-        (seq, self.last_time)
+        (seq, self.last_time, captured)
     }
 
     /// The sequence number after the newest.
@@ -198,7 +205,7 @@ impl Rewriter {
     pub fn rewrite(&mut self, packet: SourcePacket<'_>) -> Option<Rewritten> {
         let epoch = self.epoch?;
         let place = epoch.first_seq_out + packet.seq.checked_sub(epoch.first_seq_in)?;
-        let seq = place - self.seqs.pass(packet.seq)?;
+        let seq = place.checked_sub_signed(self.seqs.pass(packet.seq)?)?;
         if seq + MAX_LATE_PACKETS < self.next_seq {
             return None;
         }
@@ -211,6 +218,9 @@ impl Rewriter {
             payload: Arc::clone(packet.payload),
         };
         let newest = self.note(&rewritten);
+        if newest {
+            self.between_pictures = rewritten.marker.then_some(packet.captured);
+        }
         match packet.codec {
             Codec::Vp8 => self.rewrite_vp8(epoch, &mut rewritten, newest),
             Codec::Vp9 => self.rewrite_vp9(epoch, &mut rewritten, newest),
@@ -235,7 +245,7 @@ impl Rewriter {
         }
         let LeftOut::Late(shift) = self.seqs.leave_out(packet.seq) else { return None };
         let empty = Rewritten {
-            seq: place - shift,
+            seq: place.checked_sub_signed(shift)?,
             rtp_time: packet.rtp_time.wrapping_add(epoch.time_offset),
             marker: false,
             dependency: None,
@@ -335,8 +345,8 @@ impl Rewriter {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "picture ids are modulo 2^15")]
-fn low_16(shift: u64) -> u16 {
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "picture ids are modulo 2^15")]
+fn low_16(shift: i64) -> u16 {
     shift as u16
 }
 

@@ -61,7 +61,7 @@ fn usage(world: &World, connection: ConnectionId) -> Usage {
 
 /// The trouble that was last told of somebody, if any was.
 fn trouble(world: &World, connection: ConnectionId, of: &str) -> Option<Vec<Trouble>> {
-    let told = world.inbox(connection).notices.iter().filter_map(|notice| match notice {
+    let mut told = world.inbox(connection).notices.iter().filter_map(|notice| match notice {
         Notice::Quality { participants } => participants.iter().find(|entry| entry.participant == of),
         _ => None,
     });
