@@ -19,6 +19,8 @@ use crate::media::Rung;
 
 /// Share of the estimate, in percent, that growth may use: the rest is for what an encoder overshoots and for repairs.
 const GROW_PERCENT: u64 = 88;
+/// Share, in percent, that a first picture may use: none at all is worse than one on a full line.
+const FIRST_PERCENT: u64 = 96;
 /// A rung of a face up to this rate comes before the first picture of everybody else; half size is about 500 kbit/s.
 const MIDDLE_BITS_PER_SECOND: u64 = 650_000;
 /// How long the held pictures may take more than the estimate before one goes down: estimators dip for a moment after each burst.
@@ -128,7 +130,8 @@ impl Downlink {
             Some(network) => {
                 let fresh = network / 100 * GROW_PERCENT;
                 let waits = self.wait_until.is_some_and(|until| now < until);
-                let first = if self.is_proved { fresh } else { fresh.max(FIRST_BITS_PER_SECOND) };
+                let first = network / 100 * FIRST_PERCENT;
+                let first = if self.is_proved { first } else { first.max(FIRST_BITS_PER_SECOND) };
                 let keep = self.keep_budget(now, network, held);
                 Budgets {
                     keep: if self.is_proved { keep } else { keep.max(held) }.min(cap),

@@ -209,6 +209,14 @@ fn unknown_stream(datagram: &[u8], streams: &[(Ssrc, Mid, Option<Rid>)], repairs
     (!known).then_some(ssrc)
 }
 
+/// A packet of a picture that waits for its turn on a slow network.
+struct Waiting {
+    mid: Mid,
+    write: RtpWrite,
+    /// Payload type, sequence number, timestamp, time of capture.
+    place: (Pt, u64, u32, Instant),
+}
+
 /// See the [module](self).
 pub struct Peer {
     rtc: Rtc,
@@ -232,7 +240,7 @@ pub struct Peer {
     /// What the network to the receiver carries; none for peers that receive no pictures or do not report.
     estimator: Option<Estimator>,
     /// Pictures on their way to a slow network.
-    pacer: Pacer<(Mid, RtpWrite)>,
+    pacer: Pacer<Waiting>,
     /// What feedback has told of loss since it was last taken.
     feedback: FeedbackLoss,
     /// Zero of the receiver's clock in reports; only differences count.
@@ -469,7 +477,7 @@ impl Peer {
 
     /// Lets time pass; also needed after [`Peer::write`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((mid, write)) = self.pacer.poll(now) {
+        while let Some(Waiting { mid, write, .. }) = self.pacer.poll(now) {
             self.send(mid, write);
         }
         // As above: what went wrong shows in `is_alive`, which `poll` looks at.
@@ -723,6 +731,7 @@ impl Peer {
         if let Some(dependency) = rewritten.dependency {
             exts.user_values.set(DescriptorBytes(dependency));
         }
+        let place = (pt, rewritten.seq, rewritten.rtp_time, captured);
         let mut write =
             RtpWrite::new(pt, rewritten.seq.into(), rewritten.rtp_time, captured, rewritten.payload)
                 .marker(rewritten.marker)
@@ -734,7 +743,17 @@ impl Peer {
         if incoming.codec == Codec::Opus {
             self.send(mid, write);
         } else {
-            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, (mid, write));
+            let waiting = Waiting { mid, write, place };
+            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, waiting);
+        }
+    }
+
+    /// What still waits to leave on a slot leaves without what it shows: its source may not be seen any more.
+    pub fn blank(&mut self, mid: Mid) {
+        for waiting in self.pacer.waiting_mut().filter(|waiting| waiting.mid == mid) {
+            let (pt, seq, rtp_time, captured) = waiting.place;
+            let payload: Arc<[u8]> = Arc::new([]);
+            waiting.write = RtpWrite::new(pt, seq.into(), rtp_time, captured, payload);
         }
     }
 

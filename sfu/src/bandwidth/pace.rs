@@ -52,6 +52,11 @@ impl<T> Pacer<T> {
         self.waiting.push_back((bytes, what));
     }
 
+    /// All that waits, to be changed.
+    pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.iter_mut().map(|(_, what)| what)
+    }
+
     /// What may leave now, in the order in which it came.
     pub fn poll(&mut self, now: Instant) -> Option<T> {
         let (size, _) = self.waiting.front()?;

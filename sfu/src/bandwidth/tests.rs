@@ -61,10 +61,10 @@ fn the_board_comes_first_then_the_teacher_then_the_one_called_on_then_the_others
         (500, [None, None, Some(0), None, None]),
         (650, [None, Some(0), Some(0), None, None]),
         (850, [None, Some(0), Some(0), Some(0), None]),
-        // The whole screen before anybody's face grows.
-        (2_700, [None, Some(0), Some(1), Some(0), None]),
-        // Half a teacher before the others, the first of these before the second.
-        (3_600, [Some(0), Some(1), Some(1), Some(1), None]),
+        // The whole screen before anybody's face grows; a first picture of another in what growth leaves free.
+        (2_700, [Some(0), Some(0), Some(1), Some(0), None]),
+        // Half a teacher before the others grow.
+        (3_600, [Some(0), Some(1), Some(1), Some(1), Some(0)]),
         (6_000, [Some(0), Some(2), Some(1), Some(1), Some(0)]),
     ] {
         assert_eq!(given(estimate, &class), expected, "{estimate} kbit/s");

@@ -101,7 +101,10 @@ impl Room {
         let rate = |track: &Track| track.layers[0].rate.bits_per_second(now).unwrap_or(0);
         let takes = |slot: &Slot| {
             let track = self.track(slot.occupant()?.track)?;
-            Some(rate(track).max(SOUND_BITS_PER_SECOND) * slot.copies(member.protection.levels()))
+            let plain = rate(track).max(SOUND_BITS_PER_SECOND);
+            let repeated = slot.copies(member.sound_levels()) - 1;
+            // Of a packet of sound about half is its payload, which is what is repeated.
+            Some(plain + plain * repeated * 55 / 100)
         };
         member.slots.iter().filter(|slot| slot.kind == Kind::Audio).filter_map(takes).sum()
     }

@@ -257,6 +257,8 @@ impl Room {
             let place = &mut member.slots[slot];
             let next = place.next.take();
             place.carry(next);
+            let mid = place.mid;
+            member.peer.blank(mid);
         }
         self.unsubscribe(current, key, slot);
     }
@@ -267,6 +269,8 @@ impl Room {
         let place = &mut member.slots[slot];
         let tracks = [place.carries, place.next].map(|carried| carried.map(|carried| carried.track));
         place.carry(None);
+        let mid = place.mid;
+        member.peer.blank(mid);
         for track in tracks.into_iter().flatten() {
             self.unsubscribe(track, key, slot);
         }

@@ -49,6 +49,7 @@ impl Room {
             None => self.match_payload_type(reference, subscriber, incoming),
         }?;
         let receiver = self.member_mut(subscriber.member)?;
+        let levels = receiver.sound_levels();
         let slot = &mut receiver.slots[subscriber.slot];
         let packet = SourcePacket {
             codec: incoming.codec,
@@ -65,7 +66,10 @@ impl Room {
             Offered::Forwarded(rewritten) => (rewritten, None),
             Offered::Switched(rewritten, old) => (rewritten, Some(old)),
         };
-        let levels = receiver.protection.levels();
+        if matches!(switched, Some(Some(_))) {
+            // Nobody waits for what is left of the track before, and it may not be seen any more by the time that it would leave.
+            receiver.peer.blank(slot.mid);
+        }
         let payload_type = slot.protect(levels, switched.is_some(), payload_type, &mut rewritten);
         receiver.peer.write(slot.mid, payload_type, incoming, rewritten, captured);
         out.counters.rtp_forwarded += 1;

@@ -15,6 +15,8 @@ use crate::room::recent::RecentPackets;
 
 /// Loss and round trip above which a connection is fair, and poor.
 const FAIR: (f32, Duration) = (0.03, Duration::from_millis(300));
+/// A network on which sound is repeated once at most, in bit/s.
+const NARROW_BITS_PER_SECOND: u64 = 400_000;
 const POOR: (f32, Duration) = (0.10, Duration::from_millis(600));
 
 /// See the [module](self).
@@ -115,6 +117,15 @@ impl Member {
         self.connected
             && !self.tracks.iter().flatten().any(Track::is_open)
             && self.slots.iter().all(|slot| slot.kind == Kind::Audio || slot.occupant().is_none())
+    }
+
+    /// How often each packet of sound is repeated: for its loss, but little on a network that is hardly wide enough for a picture beside
+    /// it; what is lost there is lost because it is full.
+    pub fn sound_levels(&self) -> usize {
+        let narrow =
+            self.downstream.link.estimate().is_some_and(|estimate| estimate < NARROW_BITS_PER_SECOND);
+        let levels = self.protection.levels();
+        if narrow { levels.min(1) } else { levels }
     }
 
     pub fn track(&self, source: Source) -> Option<&Track> {

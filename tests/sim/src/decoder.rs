@@ -303,6 +303,13 @@ impl SlotDecoder {
                     continue;
                 }
             };
+            let from = (stamp.publisher, stamp.source);
+            if from == (primary.stamp.publisher, primary.stamp.source)
+                && stamp.generation < primary.stamp.generation
+            {
+                // Another device on the same m-line: its stream goes on, its frames count anew.
+                continue;
+            }
             let back = primary.stamp.frame.checked_sub(stamp.frame).filter(|back| *back > 0);
             let (Some(back), true) = (back, stamp.stream() == primary.stamp.stream()) else {
                 self.violations.push(Violation::Redundancy(stamp));
