@@ -26,7 +26,16 @@ for (const codec of ['vp9', 'av1']) {
     const room = world.room(`${codec}-svc`);
     const [left, right] = [await world.lab(), await world.lab()];
     await left.evaluate(scalable);
-    await world.join(left, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring', codec, width: 1280, height: 720 });
+    await world.join(left, {
+      room,
+      identity: 'ada',
+      look: 0,
+      role: 'teacher',
+      preset: 'tutoring',
+      codec,
+      width: 1280,
+      height: 720,
+    });
     await world.join(right, { room, identity: 'ben', look: 2, codec, viewWidth: 1280, viewHeight: 720 });
     await right.sees('ben', 'ada', 0, { frames: 20, within: 30_000 });
     const show = (width, height) =>
@@ -40,10 +49,12 @@ for (const codec of ['vp9', 'av1']) {
         },
         { within: 30_000 },
       );
-    const full = (await until('ada is sent', async () => {
-      const sent = (await left.do('stats', 'ada')).sent.find((stream) => stream.kind === 'video');
-      return sent?.width >= 640 && sent;
-    })).width;
+    const full = (
+      await until('ada is sent', async () => {
+        const sent = (await left.do('stats', 'ada')).sent.find((stream) => stream.kind === 'video');
+        return sent?.width >= 640 && sent;
+      })
+    ).width;
     const before = await width(full);
     for (const [shown, expected] of [
       [full / 4, full / 4],

@@ -41,17 +41,21 @@ export async function measure() {
       row('server over coturn', (one) => (one.ratios.coturn ? `${fixed(one.ratios.coturn, 2)}x` : '-')),
       row('latency p50 / p99 / p99.9, ms', (one) => times(one.latency)),
       row('at half load, ms', (one) => times(one.limit?.halfLoad)),
-      row(
-        'most packets a second (% of a core; what broke)',
-        ({ limit }) =>
-          limit?.best
-            ? `${fixed(limit.best.packetsPerSecond)} (${fixed(limit.best.mediaCpuShare * 100)} %; ${limit.brokeBy ?? 'nothing'})`
-            : '-',
+      row('most packets a second (% of a core; what broke)', ({ limit }) =>
+        limit?.best
+          ? `${fixed(limit.best.packetsPerSecond)} (${fixed(limit.best.mediaCpuShare * 100)} %; ${limit.brokeBy ?? 'nothing'})`
+          : '-',
       ),
       row('heap a participant', (one) => `${fixed(one.memory.heapKibPerParticipant)} KiB`),
       row('resident a participant', (one) => `${fixed(one.memory.residentKibPerParticipant)} KiB`),
-      row('join answered p50 / p95, ms', ({ joins }) => `${fixed(joins.answeredMillisP50, 1)} / ${fixed(joins.answeredMillisP95, 1)}`),
-      row('media connected p50 / p95, ms', ({ joins }) => `${fixed(joins.connectedMillisP50, 1)} / ${fixed(joins.connectedMillisP95, 1)}`),
+      row(
+        'join answered p50 / p95, ms',
+        ({ joins }) => `${fixed(joins.answeredMillisP50, 1)} / ${fixed(joins.answeredMillisP95, 1)}`,
+      ),
+      row(
+        'media connected p50 / p95, ms',
+        ({ joins }) => `${fixed(joins.connectedMillisP50, 1)} / ${fixed(joins.connectedMillisP95, 1)}`,
+      ),
       row('server CPU a join', (one) => `${fixed(one.joins.serverCpuMillis, 1)} ms`),
     ],
   );
