@@ -246,6 +246,15 @@ describe('what others suffer from', () => {
   });
 });
 
+it('says a chat message that failed again with the nonce that it had', async () => {
+  const call = await joinedSession();
+  server.answer('chat', () => ({ error: { code: 'unavailable', message: 'busy' } }));
+  await expect(call.chat('hello', { nonce: 'mine' })).rejects.toMatchObject({ code: 'unavailable' });
+  server.answer('chat', () => ({ data: { seq: 9 } }));
+  expect(await call.chat('hello', { nonce: 'mine' })).toEqual({ seq: 9, nonce: 'mine' });
+  expect(server.requests('chat')).toEqual(Array(2).fill({ text: 'hello', nonce: 'mine' }));
+});
+
 describe('the lesson', () => {
   it('asks for what is missing', async () => {
     const call = await joinedSession();
