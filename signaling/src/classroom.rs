@@ -183,6 +183,7 @@ struct SlotState {
 #[derive(Debug)]
 struct Connection {
     requests: Bucket,
+    long_answers: Bucket,
     /// The identity that it speaks for, once joined.
     member: Option<String>,
     /// The join that it waits for.
