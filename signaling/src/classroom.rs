@@ -25,6 +25,7 @@ mod leave;
 mod log;
 mod media;
 mod moderation;
+mod newcomer;
 mod policy;
 mod quality;
 mod rate;

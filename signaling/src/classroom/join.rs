@@ -280,8 +280,7 @@ impl Classroom {
         let identity = self.connections.get(&connection).and_then(|entry| entry.member.clone());
         self.reply(connection, request, result.map(|joined| Answer::Joined(Box::new(joined))));
         if let Some(identity) = identity {
-            self.tell_quality(&identity);
-            self.tell_adaptation(&identity);
+            self.tell_newcomer(&identity);
         }
     }
 }
