@@ -137,7 +137,7 @@ settings! {
         http_header_timeout_seconds: u64 = "10", within::<1, 600>,
             "Longest time for the head of a request, in seconds.";
         http_request_timeout_seconds: u64 = "30", within::<1, 600>,
-            "Longest time for a request with its body and answer, in seconds. Signalling apart.";
+            "Longest time for a request with its body, until its answer begins, in seconds. Signalling apart.";
         http_connections: u64 = "20000", within::<1, 1_000_000>,
             "Most TCP connections at once.";
         http_connections_per_ip: u64 = "2000", within::<1, 1_000_000>,

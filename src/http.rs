@@ -86,5 +86,6 @@ pub fn router(app: App) -> (Router, Sockets) {
 
 /// A request that takes too long, for example because its body trickles in.
 async fn limit_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
-    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| error::timeout())
+    let answered = tokio::time::timeout(timeout, next.run(request)).await;
+    answered.map_or_else(|_| error::timeout(), error::in_json)
 }

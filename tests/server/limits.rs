@@ -256,14 +256,22 @@ async fn connections_of_one_address_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_bodies_are_refused() {
     let world = World::new().await;
-    let headers = [("Authorization", "Bearer a-key-that-only-the-tests-know")];
+    let key = [("Authorization", "Bearer a-key-that-only-the-tests-know")];
     let body = vec![b' '; 1_048_577];
-    let answer = request(world.address, "POST", "/api/tokens", &headers, &body).await;
-    assert_eq!(answer.status, 413);
+    let answer = request(world.address, "POST", "/api/tokens", &key, &body).await;
+    assert_eq!((answer.status, code(&answer.json())), (413, "too-large"));
+    let authorization = format!("Bearer {}", token("math", "obs", Role::Teacher));
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/sdp")];
+    let answer = request(world.address, "POST", "/whip/math", &headers, &body).await;
+    assert_eq!((answer.status, code(&answer.json())), (413, "too-large"));
+    let answer = request(world.address, "POST", "/whip/math", &headers, b"\xff").await;
+    assert_eq!((answer.status, code(&answer.json())), (400, "bad-request"));
+    let answer = get(world.address, "/room/%ff").await;
+    assert_eq!((answer.status, code(&answer.json())), (400, "bad-request"));
     // A token's claims have their own limits.
     let long = "n".repeat(129);
     let body = json!({"room": "a", "identity": "b", "name": long, "role": "student"}).to_string();
-    let answer = request(world.address, "POST", "/api/tokens", &headers, body.as_bytes()).await;
+    let answer = request(world.address, "POST", "/api/tokens", &key, body.as_bytes()).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(claims("a", "b", Role::Student).name, "B");
     world.stop().await;
