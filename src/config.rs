@@ -165,11 +165,13 @@ settings! {
         rooms: u64 = "2000", within::<1, 1_000_000>,
             "Most rooms at once.";
         room_queue_messages: u64 = "1024", within::<16, 1_048_576>,
-            "Requests and media events that wait for one room; beyond it requests get `unavailable`.";
+            "Requests that wait for one room; beyond it they get `unavailable`.";
         join_timeout_seconds: u64 = "30", within::<1, 600>,
-            "Longest time for a WHIP or WHEP request, from offer to answer, in seconds.";
+            "Longest time for a join, in seconds: of a WHIP or WHEP request from offer to answer, of a connection from its token's acceptance.";
         token_hours: u64 = "720", within::<1, 87_600>,
             "Longest life of a token that the API makes, in hours.";
+        end_at_token_expiry: bool = "false", any,
+            "Puts a participant out when its token expires. When off, tokens are tested at joins and resumes only, so that nobody drops out of a class that runs late.";
     }
 }
 

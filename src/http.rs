@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
-pub use api::Readiness;
+pub use api::{Readiness, room_url};
 pub use listen::{Peer, serve};
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
