@@ -19,6 +19,7 @@ use signaling::token::{self, Claims};
 use super::App;
 use super::auth::check_api_key;
 use super::error::Failure;
+use super::headers::host;
 use crate::clock;
 use crate::store::LessonStore;
 
@@ -145,9 +146,7 @@ pub async fn make_token(
 
 /// Where browsers find the server: as set, else as the one who asks has found it.
 fn public_url(app: &App, headers: &HeaderMap) -> String {
-    let is_name =
-        |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-    match headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_name) {
+    match host(headers) {
         Some(host) if app.settings.public_url.is_none() => format!("http://{host}"),
         _ => app.public_url.to_string(),
     }
