@@ -114,8 +114,8 @@ settings! {
     "Data and secrets" {
         data_dir: PathBuf = "data", any,
             "Folder of lessons and secrets. Made when missing.";
-        api_key: Option<Secret> = "", long_secret::<8>,
-            "Key of the HTTP API, at least 8 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
+        api_key: Option<Secret> = "", long_secret::<16>,
+            "Key of the HTTP API, at least 16 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
         token_secret: Option<Secret> = "", long_secret::<32>,
             "Signs the tokens of participants, at least 32 bytes (RFC 7518, section 3.2). When unset, a random one, kept likewise.";
     }
@@ -170,6 +170,8 @@ settings! {
             "Longest time for a join, in seconds: of a WHIP or WHEP request from offer to answer, of a connection from its token's acceptance.";
         token_hours: u64 = "720", within::<1, 87_600>,
             "Longest life of a token that the API makes, in hours.";
+        api_key_guesses_per_minute: u64 = "30", within::<1, 1_000_000>,
+            "Wrong API keys that one address may send in a minute; beyond it the API answers it with 429, whatever its key. All behind a proxy are one address: where strangers reach the API through one, limit them there and raise this.";
         end_at_token_expiry: bool = "false", any,
             "Puts a participant out when its token expires. When off, tokens are tested at joins and resumes only, so that nobody drops out of a class that runs late.";
     }

@@ -7,6 +7,7 @@ mod error;
 mod frames;
 mod gate;
 mod guard;
+mod guesses;
 mod headers;
 mod listen;
 mod sdpfrag;
@@ -30,6 +31,7 @@ use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
 pub use api::{Readiness, room_url};
+pub use guesses::Guesses;
 pub use listen::{Peer, serve};
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
@@ -51,6 +53,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// WHIP and WHEP sessions.
     pub sessions: Arc<WhipSessions>,
+    /// Wrong API keys.
+    pub guesses: Arc<Guesses>,
     /// Whether the store takes writes.
     pub readiness: Arc<Readiness>,
     /// When the server started.

@@ -172,6 +172,7 @@ impl Server {
             store,
             metrics: metrics.clone(),
             sessions: Arc::default(),
+            guesses: Arc::new(http::Guesses::new(settings.api_key_guesses_per_minute)),
             readiness: Arc::default(),
             started,
         });

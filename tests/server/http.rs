@@ -5,7 +5,7 @@ use signaling::permission::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{API_KEY, Client, World, get, request};
+use crate::client::{API_KEY, Client, World, code, get, request};
 
 fn bearer(key: &str) -> String {
     format!("Bearer {key}")
@@ -89,6 +89,29 @@ async fn the_api_needs_its_key() {
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
+    world.stop().await;
+}
+
+/// Whoever tries keys learns nothing from the right one either, once it has tried too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_keys_of_an_address_are_limited() {
+    let world = World::with(|settings| settings.api_key_guesses_per_minute = 5).await;
+    let ask = async |authorization: &str| {
+        request(world.address, "GET", "/api/node", &[("Authorization", authorization)], b"").await
+    };
+    // Without a key nothing was guessed.
+    for _ in 0..10 {
+        assert_eq!(get(world.address, "/api/node").await.status, 401);
+    }
+    for guess in 0..5 {
+        assert_eq!(ask(&bearer(API_KEY)).await.status, 200);
+        assert_eq!(ask(&bearer(&format!("a-guess-{guess}"))).await.status, 401);
+    }
+    for key in ["one-more", API_KEY] {
+        let refused = ask(&bearer(key)).await;
+        assert_eq!((refused.status, code(&refused.json())), (429, "rate-limited"));
+    }
+    assert_eq!(get(world.address, "/healthz").await.status, 200);
     world.stop().await;
 }
 
