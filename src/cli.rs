@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_fixed_names_exist() {
         let line = "lectern serve --http-listen 127.0.0.1:0 --udp-port 0 --workers 2 --public-ip 10.0.0.1 --public-ip 10.0.0.2,::1 \
-                    --data-dir d --api-key 0123456789 --token-secret 01234567890123456789012345678901 --ready-file r --demo";
+                    --data-dir d --api-key 0123456789abcdef --token-secret 01234567890123456789012345678901 --ready-file r --demo";
         let matches = command().try_get_matches_from(line.split_whitespace()).unwrap();
         let settings = settings(matches.subcommand().unwrap().1).unwrap();
         assert_eq!((settings.http_listen.port(), settings.udp_port, settings.workers), (0, 0, Some(2)));

@@ -114,8 +114,8 @@ settings! {
     "Data and secrets" {
         data_dir: PathBuf = "data", any,
             "Folder of lessons and secrets. Made when missing.";
-        api_key: Option<Secret> = "", long_secret::<8>,
-            "Key of the HTTP API, at least 8 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
+        api_key: Option<Secret> = "", long_secret::<16>,
+            "Key of the HTTP API, at least 16 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
         token_secret: Option<Secret> = "", long_secret::<32>,
             "Signs the tokens of participants, at least 32 bytes (RFC 7518, section 3.2). When unset, a random one, kept likewise.";
     }
@@ -137,7 +137,7 @@ settings! {
         http_header_timeout_seconds: u64 = "10", within::<1, 600>,
             "Longest time for the head of a request, in seconds.";
         http_request_timeout_seconds: u64 = "30", within::<1, 600>,
-            "Longest time for a request with its body and answer, in seconds. Signalling apart.";
+            "Longest time for a request with its body, until its answer begins, in seconds. Signalling apart.";
         http_connections: u64 = "20000", within::<1, 1_000_000>,
             "Most TCP connections at once.";
         http_connections_per_ip: u64 = "2000", within::<1, 1_000_000>,
@@ -165,11 +165,15 @@ settings! {
         rooms: u64 = "2000", within::<1, 1_000_000>,
             "Most rooms at once.";
         room_queue_messages: u64 = "1024", within::<16, 1_048_576>,
-            "Requests and media events that wait for one room; beyond it requests get `unavailable`.";
+            "Requests that wait for one room; beyond it they get `unavailable`.";
         join_timeout_seconds: u64 = "30", within::<1, 600>,
-            "Longest time for a WHIP or WHEP request, from offer to answer, in seconds.";
+            "Longest time for a join, in seconds: of a WHIP or WHEP request from offer to answer, of a connection from its token's acceptance.";
         token_hours: u64 = "720", within::<1, 87_600>,
             "Longest life of a token that the API makes, in hours.";
+        api_key_guesses_per_minute: u64 = "30", within::<1, 1_000_000>,
+            "Wrong API keys that one address may send in a minute; beyond it the API answers it with 429, whatever its key. All behind a proxy are one address: where strangers reach the API through one, limit them there and raise this.";
+        end_at_token_expiry: bool = "false", any,
+            "Puts a participant out when its token expires. When off, tokens are tested at joins and resumes only, so that nobody drops out of a class that runs late.";
     }
 }
 

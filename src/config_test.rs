@@ -47,7 +47,7 @@ fn flag_before_environment_before_file_before_default() {
 #[test]
 fn a_wrong_value_names_its_key_and_where_it_came_from() {
     type Pairs = &'static [(&'static str, &'static str)];
-    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 9] = [
+    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 10] = [
         (&[("workers", "many")], &[], None, &["workers: `many` is not a whole number", "flag --workers"]),
         (&[], &[("LECTERN_UDP_PORT", "70000")], None, &["udp_port: ", "LECTERN_UDP_PORT in the environment"]),
         (&[], &[("LECTERN_WORKERS", "0")], None, &["workers: 0 is not between 1 and 256"]),
@@ -56,6 +56,7 @@ fn a_wrong_value_names_its_key_and_where_it_came_from() {
         (&[], &[], Some("workers = [1]"), &["workers: a value of type array does not belong here"]),
         (&[], &[], Some("workers 1"), &["is not TOML", "line 1"]),
         (&[("token-secret", "short")], &[], None, &["token_secret: too short: 5 bytes", "at least 32"]),
+        (&[("api-key", "0123456789abcde")], &[], None, &["api_key: too short: 15 bytes", "at least 16"]),
         (&[("public-ip", "10.0.0.1,0.0.0.0")], &[], None, &["public_ip: 0.0.0.0 is not an address that"]),
     ];
     for (flags, variables, file, parts) in cases {
@@ -75,7 +76,7 @@ fn lists_come_with_commas_or_as_arrays() {
 
 #[test]
 fn secrets_are_not_printed() {
-    let settings = load(&[("api-key", "correct-horse")], &[], None).unwrap();
+    let settings = load(&[("api-key", "correct-horse-battery")], &[], None).unwrap();
     assert!(!format!("{settings:?}").contains("horse"));
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod frames;
 mod gate;
 mod guard;
+mod guesses;
 mod headers;
 mod listen;
 mod sdpfrag;
@@ -29,7 +30,8 @@ use crate::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
-pub use api::Readiness;
+pub use api::{Readiness, room_url};
+pub use guesses::Guesses;
 pub use listen::{Peer, serve};
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
@@ -51,6 +53,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// WHIP and WHEP sessions.
     pub sessions: Arc<WhipSessions>,
+    /// Wrong API keys.
+    pub guesses: Arc<Guesses>,
     /// Whether the store takes writes.
     pub readiness: Arc<Readiness>,
     /// When the server started.
@@ -86,5 +90,6 @@ pub fn router(app: App) -> (Router, Sockets) {
 
 /// A request that takes too long, for example because its body trickles in.
 async fn limit_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
-    tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| error::timeout())
+    let answered = tokio::time::timeout(timeout, next.run(request)).await;
+    answered.map_or_else(|_| error::timeout(), error::in_json)
 }

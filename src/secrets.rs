@@ -1,8 +1,8 @@
 //! Secrets that the server needs and the operator did not give: made once at random, and kept in the data folder.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,11 @@ struct File {
 }
 
 impl Secrets {
+    /// Where those are kept that the settings do not have.
+    pub fn path(settings: &Settings) -> PathBuf {
+        settings.data_dir.join("secrets.toml")
+    }
+
     /// The secrets of the settings; what is missing there comes from `secrets.toml` in the data folder, which is made when
     /// it does not exist.
     ///
@@ -56,7 +61,7 @@ impl Secrets {
         if let (Some(api_key), Some(token_secret)) = (&settings.api_key, &settings.token_secret) {
             return Ok(Secrets { api_key: api_key.clone(), token_secret: token_secret.clone() });
         }
-        let path = settings.data_dir.join("secrets.toml");
+        let path = Secrets::path(settings);
         let text = read_or_make(&settings.data_dir, &path)
             .map_err(|source| SecretsError::Io { path: path.clone(), source })?;
         let damaged = |reason: String| SecretsError::Damaged { path: path.clone(), reason };
@@ -71,12 +76,20 @@ impl Secrets {
     }
 }
 
+/// Makes the data folder when it is missing, for its owner alone: lessons are in it too.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 fn read_or_make(folder: &Path, path: &Path) -> io::Result<String> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         result => return result,
     }
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let text = format!(
         "# Made by Lectern. Whoever knows these may do everything.\napi_key = \"{}\"\ntoken_secret = \"{}\"\n",
         random_hex::<32>(),
@@ -119,6 +132,8 @@ mod tests {
         let again = Secrets::load(&settings).unwrap();
         assert_eq!((&first.api_key, &first.token_secret), (&again.api_key, &again.token_secret));
         assert_ne!(first.api_key, first.token_secret);
+        let mode = std::fs::metadata(&settings.data_dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "what was said in a class is not for everybody on the machine");
         let path = settings.data_dir.join("secrets.toml");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&settings.data_dir).unwrap().count(), 1, "no draft is left behind");

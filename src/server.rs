@@ -19,7 +19,7 @@ use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::Settings;
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::worker::{self, WorkerConfig, WorkerHandle};
 
@@ -126,7 +126,7 @@ impl Server {
     /// When something that was asked for cannot be had. What was started until then ends again.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let started = Instant::now();
-        std::fs::create_dir_all(&settings.data_dir)
+        secrets::make_folder(&settings.data_dir)
             .map_err(|source| StartError::Folder { path: settings.data_dir.clone(), source })?;
         let lock = lock(&settings.data_dir)?;
         let secrets = Arc::new(Secrets::load(&settings)?);
@@ -148,7 +148,10 @@ impl Server {
                 workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
                 store: store.clone(),
                 metrics: metrics.clone(),
-                classroom: ClassroomConfig::default(),
+                classroom: ClassroomConfig {
+                    end_at_token_expiry: settings.end_at_token_expiry,
+                    ..ClassroomConfig::default()
+                },
                 rooms_max: count(settings.rooms),
                 queue: count(settings.room_queue_messages),
             },
@@ -169,6 +172,7 @@ impl Server {
             store,
             metrics: metrics.clone(),
             sessions: Arc::default(),
+            guesses: Arc::new(http::Guesses::new(settings.api_key_guesses_per_minute)),
             readiness: Arc::default(),
             started,
         });

@@ -25,6 +25,7 @@ mod leave;
 mod log;
 mod media;
 mod moderation;
+mod newcomer;
 mod policy;
 mod quality;
 mod rate;
@@ -183,6 +184,7 @@ struct SlotState {
 #[derive(Debug)]
 struct Connection {
     requests: Bucket,
+    long_answers: Bucket,
     /// The identity that it speaks for, once joined.
     member: Option<String>,
     /// The join that it waits for.

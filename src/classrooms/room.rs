@@ -66,14 +66,14 @@ pub(super) async fn run(
         room.drain();
         room.serve(&mut inbox, &mut events).await;
     }
-    // Out of the maps first: what comes from then on makes a new room. What came before is handed on to that.
-    let (rooms, name) = (place.rooms.clone(), place.name.clone());
+    // Out of the maps first: what comes from then on makes a new room. What came before is not handed on to that: the
+    // connections have this room, and the next would not hear when they go.
     drop(place);
     inbox.close();
     while let Some(input) = inbox.recv().await {
         match input {
             join @ RoomInput::Join { .. } => {
-                rooms.join(&name, join);
+                join.refuse(ErrorCode::Unavailable, "the room is ending; join again")
             }
             other => other.refuse(ErrorCode::NotJoined, "the room has ended"),
         }
@@ -332,6 +332,7 @@ impl Room {
                 }
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(room = self.name, %error, "the lesson cannot be stored; trying again");
+                    appending.covers -= self.say_fleeting(appending.covers);
                 }
                 let (wait, store) = (appending.retry_in, self.rooms.shared.store.clone());
                 let append = appending.append.clone();
@@ -360,6 +361,22 @@ impl Room {
                 Output::Log(_) | Output::Media(_) | Output::Done => {}
             }
         }
+    }
+
+    /// Says what is held about media; gives how many of the first `covers` outputs that were. What comes next about media will not
+    /// wait for the store, and what is older must not be said after it.
+    fn say_fleeting(&mut self, covers: usize) -> usize {
+        let mut said = 0;
+        for (place, output) in std::mem::take(&mut self.held).into_iter().enumerate() {
+            match output {
+                Output::Notify { connections, notice } if is_fleeting(&notice) => {
+                    said += usize::from(place < covers);
+                    self.notify(&connections, &notice);
+                }
+                output => self.held.push_back(output),
+            }
+        }
+        said
     }
 
     fn reply(&mut self, connection: ConnectionId, request: RequestId, result: Result<Answer, ErrorReply>) {

@@ -10,6 +10,7 @@ use signaling::permission::Role;
 use signaling::token::{Claims, sign};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::http::room_url;
 use crate::{Server, clock, logging};
 
 /// The demo's room, and how long its links are good.
@@ -71,7 +72,7 @@ fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
             },
         )
     };
-    let room = |token: String| format!("{url}/room/{DEMO_ROOM}#token={token}");
+    let room = |token: String| room_url(url, DEMO_ROOM, &token);
     let links = [
         "Open these in a browser on this machine:".to_owned(),
         format!("  teacher  {}", room(token("teacher", "Teacher", Role::Teacher)?)),

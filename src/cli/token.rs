@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use signaling::token::{Claims, sign};
 
 use crate::clock;
-use crate::secrets::Secrets;
+use crate::config::{Secret, Settings};
+use crate::secrets::{Secrets, SecretsError};
 
 pub(super) fn command() -> Command {
     let argument = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
@@ -29,7 +30,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     let settings = super::settings(matches)?;
-    let secrets = Secrets::load(&settings)?;
+    let secret = secret(&settings)?;
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let ttl =
         duration(&text("ttl").expect("it has a default")).map_err(|reason| format!("--ttl: {reason}"))?;
@@ -45,8 +46,25 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
         title: text("title"),
         budget_megabytes: matches.get_one::<u32>("budget-megabytes").copied(),
     };
-    println!("{}", sign(secrets.token_secret.expose().as_bytes(), &claims)?);
+    println!("{}", sign(secret.expose().as_bytes(), &claims)?);
     Ok(())
+}
+
+/// The secret of the settings, else that of the data folder.
+fn secret(settings: &Settings) -> Result<Secret, SecretsError> {
+    if let Some(secret) = &settings.token_secret {
+        return Ok(secret.clone());
+    }
+    let path = Secrets::path(settings);
+    let is_new = !path.exists();
+    let secrets = Secrets::load(settings)?;
+    if is_new {
+        eprintln!(
+            "lectern: made new secrets in {}; a server with another data folder does not take this token",
+            path.display()
+        );
+    }
+    Ok(secrets.token_secret)
 }
 
 /// One word of an enumeration, as it stands in the protocol.

@@ -17,8 +17,9 @@ use signaling::time::Timestamp;
 use signaling::token::{self, Claims};
 
 use super::App;
-use super::auth::check_api_key;
+use super::auth::Operator;
 use super::error::Failure;
+use super::headers::host;
 use crate::clock;
 use crate::store::LessonStore;
 
@@ -110,11 +111,11 @@ struct TokenRequest {
 
 /// `POST /api/tokens`
 pub async fn make_token(
+    _: Operator,
     State(app): State<App>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    check_api_key(&app, &headers)?;
     let request: TokenRequest =
         serde_json::from_slice(&body).map_err(|error| Failure::bad_request(error.to_string()))?;
     let ttl_seconds = request.ttl_seconds.unwrap_or(DEFAULT_TTL_SECONDS);
@@ -145,9 +146,7 @@ pub async fn make_token(
 
 /// Where browsers find the server: as set, else as the one who asks has found it.
 fn public_url(app: &App, headers: &HeaderMap) -> String {
-    let is_name =
-        |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-    match headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(is_name) {
+    match host(headers) {
         Some(host) if app.settings.public_url.is_none() => format!("http://{host}"),
         _ => app.public_url.to_string(),
     }
@@ -159,8 +158,7 @@ pub fn room_url(public_url: &str, room: &str, token: &str) -> String {
 }
 
 /// `GET /api/rooms`
-pub async fn rooms(State(app): State<App>, headers: HeaderMap) -> Result<Json<Value>, Failure> {
-    check_api_key(&app, &headers)?;
+pub async fn rooms(_: Operator, State(app): State<App>) -> Json<Value> {
     let mut rooms = Vec::new();
     for summary in app.classrooms.summaries().await {
         let opened_at = match app.store.open_lesson(&summary.room).await {
@@ -169,7 +167,7 @@ pub async fn rooms(State(app): State<App>, headers: HeaderMap) -> Result<Json<Va
         };
         rooms.push(room(&summary, opened_at));
     }
-    Ok(Json(json!({"rooms": rooms})))
+    Json(json!({"rooms": rooms}))
 }
 
 fn room(summary: &Summary, opened_at: Option<Timestamp>) -> Value {
@@ -210,8 +208,7 @@ fn room(summary: &Summary, opened_at: Option<Timestamp>) -> Value {
 }
 
 /// `GET /api/node`
-pub async fn node(State(app): State<App>, headers: HeaderMap) -> Result<Json<Value>, Failure> {
-    check_api_key(&app, &headers)?;
+pub async fn node(_: Operator, State(app): State<App>) -> Json<Value> {
     let workers = app.classrooms.workers().iter().map(|worker| {
         json!({
             "alive": worker.handle.is_alive(),
@@ -221,11 +218,11 @@ pub async fn node(State(app): State<App>, headers: HeaderMap) -> Result<Json<Val
             "packetsPerSecond": worker.packets_per_second(),
         })
     });
-    Ok(Json(json!({
+    Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptimeSeconds": app.started.elapsed().as_secs(),
         "workers": workers.collect::<Vec<_>>(),
-    })))
+    }))
 }
 
 fn thousandths(count: u64) -> f64 {

@@ -1,6 +1,7 @@
 //! Errors as `{"error": {"code", "message"}}`.
 
 use axum::Json;
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -65,6 +66,24 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// The library's own refusals (a body that is too long or not text, a path that is not UTF-8) are plain text; they get the
+/// shape of all others.
+pub fn in_json(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !response.status().is_client_error() {
+        return response;
+    }
+    let error = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorReply::new(ErrorCode::TooLarge, "the body is too long"),
+        _ => ErrorReply::new(ErrorCode::BadRequest, "the request cannot be read"),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Body::from(json!({"error": error}).to_string()))
 }
 
 /// 408

@@ -84,7 +84,12 @@ impl Closers {
     }
 
     fn upgraded(&self, id: &str, kill: &Kill) {
-        self.lock().entry(id).upgraded = Some(kill.downgrade());
+        let mut sessions = self.lock();
+        let session = sessions.entry(id);
+        session.upgraded = Some(kill.downgrade());
+        if session.ended.is_some() {
+            kill.kill();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -120,7 +125,9 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
     if session.as_deref().is_some_and(|id| gate.closers.is_ended(id)) {
         return refusal(r#"{"code":1,"message":"Session ID unknown"}"#);
     }
-    if parameter("transport").as_deref() == Some("websocket") {
+    // The library reads it up to a second `=`; what it takes for a WebSocket must be one here too.
+    let transport = parameter("transport");
+    if transport.as_deref().and_then(|text| text.split('=').next()) == Some("websocket") {
         // What the library does not look at (RFC 6455, section 4.2.1): it would answer 101 to a request that asks for
         // nothing of the kind.
         let asks = request
@@ -132,12 +139,18 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
         if !asks {
             return refusal(r#"{"code":3,"message":"Bad request"}"#);
         }
-        if let Some(peer) = request.extensions().get::<Peer>() {
-            peer.kill.expect_frames();
-            if let Some(id) = session {
-                gate.closers.upgraded(&id, &peer.kill);
-            }
+        let Some(kill) = request.extensions().get::<Peer>().map(|peer| peer.kill.clone()) else {
+            return next.run(request).await;
+        };
+        kill.expect_frames();
+        let response = next.run(request).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // A refusal; the next request comes on the same connection, and may be another client's behind a proxy.
+            kill.expect_requests();
+        } else if let Some(id) = session {
+            gate.closers.upgraded(&id, &kill);
         }
+        return response;
     }
     if request.method() == Method::POST {
         let answered = tokio::time::timeout(gate.body_timeout, next.run(request)).await;

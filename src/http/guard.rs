@@ -67,7 +67,12 @@ impl Kill {
         self.shared.is_websocket.store(true, SeqCst);
     }
 
-    /// The same, without keeping anything.
+    /// The upgrade was refused: the client goes on with requests.
+    pub fn expect_requests(&self) {
+        self.shared.is_websocket.store(false, SeqCst);
+    }
+
+    /// The same switch, without keeping anything.
     pub fn downgrade(&self) -> WeakKill {
         WeakKill { shared: Arc::downgrade(&self.shared) }
     }

@@ -3,6 +3,7 @@
 //! A session is a participant like any other: its token decides what it may do, its classroom knows it by a connection number.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ struct Session {
     connection: ConnectionId,
     room: RoomHandle,
     ice: Mutex<Ice>,
+    /// Held during a restart, which is given up when its client goes.
+    restarting: tokio::sync::Mutex<()>,
 }
 
 /// What changes with a restart.
@@ -51,7 +54,6 @@ struct Ice {
     offer: String,
     /// Names the ICE session (RFC 9725, section 4.3.1).
     etag: String,
-    is_restarting: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,22 @@ impl Kind {
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a session, unless its room has closed it already.
+    fn keep(&self, id: String, session: Session, is_closed: &AtomicBool) -> bool {
+        let mut sessions = self.lock();
+        let is_open = !is_closed.load(Relaxed);
+        if is_open {
+            sessions.insert(id, Arc::new(session));
+        }
+        is_open
+    }
+
+    fn close(&self, id: &str, is_closed: &AtomicBool) {
+        let mut sessions = self.lock();
+        is_closed.store(true, Relaxed);
+        sessions.remove(id);
     }
 
     /// The session of this id, room and kind, if it belongs to the token's participant.
@@ -152,6 +170,12 @@ async fn open(
     let (answer, receive) = oneshot::channel();
     let connection = app.classrooms.new_connection();
     let id = random_hex::<16>();
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let outlet = SessionOutlet {
+        sessions: Arc::downgrade(&app.sessions),
+        id: id.clone(),
+        is_closed: is_closed.clone(),
+    };
     let join =
         Join { version: VERSION, offer: Some(body.clone()), sources: Default::default(), resume: None };
     let identity = token.identity().to_owned();
@@ -163,7 +187,7 @@ async fn open(
             kind: kind.join(),
             join: Box::new(join),
             reply: send_to(answer),
-            outlet: Box::new(SessionOutlet { sessions: Arc::downgrade(&app.sessions), id: id.clone() }),
+            outlet: Box::new(outlet),
         },
     );
     // From here on the room counts with this connection: it must hear if the client, or its patience, goes.
@@ -178,9 +202,12 @@ async fn open(
     };
     let etag = format!("\"{}\"", random_hex::<8>());
     let location = format!("/{}/{room_name}/{id}", kind.path());
-    let ice = Mutex::new(Ice { offer: body, etag: etag.clone(), is_restarting: false });
-    let session = Session { kind, room_name, identity, connection, room, ice };
-    app.sessions.lock().insert(id, Arc::new(session));
+    let ice = Mutex::new(Ice { offer: body, etag: etag.clone() });
+    let restarting = tokio::sync::Mutex::default();
+    let session = Session { kind, room_name, identity, connection, room, ice, restarting };
+    if !app.sessions.keep(id, session, &is_closed) {
+        return Err(ErrorReply::new(ErrorCode::Unavailable, "the session has ended already").into());
+    }
     let mut response = (
         StatusCode::CREATED,
         [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location), (header::ETAG, etag)],
@@ -209,8 +236,10 @@ async fn change(
     let timeout = Duration::from_secs(app.settings.join_timeout_seconds);
     if parts.method == Method::DELETE {
         app.sessions.lock().remove(&id);
-        // The room may have ended it already; then it is as gone as it should be.
-        let _ = ask(&session, Asked::Leave {}, timeout).await;
+        if ask(&session, Asked::Leave {}, timeout).await.is_err() {
+            // Too many requests, or a store that fails: no reason to keep somebody who goes. One who has gone already is not known.
+            session.room.gone(session.connection).await;
+        }
         return Ok(StatusCode::OK.into_response());
     }
     check_content_type(&parts.headers, FRAGMENT)?;
@@ -261,15 +290,14 @@ async fn patch(
         }
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    if std::mem::replace(&mut session.ice().is_restarting, true) {
+    let Ok(_alone) = session.restarting.try_lock() else {
         return Err(ErrorReply::new(ErrorCode::Conflict, "a restart is under way").into());
-    }
-    let answered = ask(session, Asked::Restart { offer: offer.clone() }, timeout).await;
-    let mut ice = session.ice();
-    ice.is_restarting = false;
-    let Answer::Restarted { answer } = answered? else {
+    };
+    let Answer::Restarted { answer } = ask(session, Asked::Restart { offer: offer.clone() }, timeout).await?
+    else {
         return Err(ErrorReply::new(ErrorCode::Internal, "the answer does not fit the request").into());
     };
+    let mut ice = session.ice();
     ice.offer = offer;
     ice.etag = format!("\"{}\"", random_hex::<8>());
     let headers = [(header::CONTENT_TYPE, FRAGMENT.to_owned()), (header::ETAG, ice.etag.clone())];
@@ -351,6 +379,7 @@ fn ice_links(server: &IceServer) -> Vec<HeaderValue> {
 struct SessionOutlet {
     sessions: Weak<Sessions>,
     id: String,
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Outlet for SessionOutlet {
@@ -360,7 +389,7 @@ impl Outlet for SessionOutlet {
 
     fn close(&self) {
         if let Some(sessions) = self.sessions.upgrade() {
-            sessions.lock().remove(&self.id);
+            sessions.close(&self.id, &self.is_closed);
         }
     }
 }

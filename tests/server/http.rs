@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use signaling::permission::Role;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::client::{API_KEY, Client, World, get, request};
+use crate::client::{API_KEY, Client, World, code, get, request};
 
 fn bearer(key: &str) -> String {
     format!("Bearer {key}")
@@ -23,6 +25,30 @@ async fn every_answer_has_the_strict_headers() {
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
         assert!(answer.header("permissions-policy").unwrap().contains("camera=(self)"), "{path}");
         assert_eq!(answer.header("cross-origin-opener-policy"), Some("same-origin"), "{path}");
+    }
+    world.stop().await;
+}
+
+/// What a script that got in may send to: this server, and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_connect_to_their_own_host_only() {
+    let world = World::new().await;
+    let connect = async |host: &str| {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let head = format!("GET /room/math HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let policy = answer.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+        policy.split("; ").find(|part| part.starts_with("connect-src")).unwrap().to_owned()
+    };
+    assert_eq!(
+        connect("class.example.org:8443").await,
+        "connect-src 'self' ws://class.example.org:8443 wss://class.example.org:8443"
+    );
+    // What is no name of a host has no place in the policy, and a policy cannot name an address of IPv6.
+    for host in ["x;script-src*", "[::1]:8080"] {
+        assert_eq!(connect(host).await, "connect-src 'self'");
     }
     world.stop().await;
 }
@@ -63,6 +89,29 @@ async fn the_api_needs_its_key() {
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
+    world.stop().await;
+}
+
+/// Whoever tries keys learns nothing from the right one either, once it has tried too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_keys_of_an_address_are_limited() {
+    let world = World::with(|settings| settings.api_key_guesses_per_minute = 5).await;
+    let ask = async |authorization: &str| {
+        request(world.address, "GET", "/api/node", &[("Authorization", authorization)], b"").await
+    };
+    // Without a key nothing was guessed.
+    for _ in 0..10 {
+        assert_eq!(get(world.address, "/api/node").await.status, 401);
+    }
+    for guess in 0..5 {
+        assert_eq!(ask(&bearer(API_KEY)).await.status, 200);
+        assert_eq!(ask(&bearer(&format!("a-guess-{guess}"))).await.status, 401);
+    }
+    for key in ["one-more", API_KEY] {
+        let refused = ask(&bearer(key)).await;
+        assert_eq!((refused.status, code(&refused.json())), (429, "rate-limited"));
+    }
+    assert_eq!(get(world.address, "/healthz").await.status, 200);
     world.stop().await;
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use signaling::lesson::Preset;
 use signaling::permission::Role;
 use signaling::token::{Claims, sign};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -73,6 +73,67 @@ async fn a_flood_of_frames_is_closed() {
     assert_eq!(client.end().await, Ended::Closed(Some(1008)));
     bystanders.check().await;
     world.stop().await;
+}
+
+/// The library reads the transport up to a second `=`: what it takes for a WebSocket must be guarded like one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_spelling_of_the_transport_is_no_way_past_the_limits() {
+    let world = World::new().await;
+    for query in ["transport=websocket=", "transport=websocket=x&transport=polling"] {
+        let Ok(mut client) = Client::at(world.address, query).await else { continue };
+        for _ in 0..600 {
+            client.send("3").await;
+        }
+        assert_eq!(client.end().await, Ended::Closed(Some(1008)), "{query}");
+    }
+    world.stop().await;
+}
+
+/// A proxy sends the requests of many people over one connection: a refused one must not spoil it for the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upgrade_leaves_the_connection_to_http() {
+    let world = World::new().await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let mut answers = BufReader::new(&mut stream);
+    for (path, upgrade, status) in [
+        ("/socket.io/?transport=websocket", "websocket", "400"),
+        ("/healthz", "", "200"),
+        ("/socket.io/?EIO=3&transport=websocket", "websocket", "400"),
+        ("/healthz", "", "200"),
+    ] {
+        let connection = if upgrade.is_empty() { "keep-alive" } else { "Upgrade" };
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\nUpgrade: {upgrade}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nX-Text: "
+        )
+        .into_bytes();
+        // Read as the head of a frame this is a length far above the limit.
+        head.extend([0xff; 200]);
+        head.extend(b"\r\n\r\n");
+        answers.get_mut().write_all(&head).await.unwrap();
+        let (found, _) = tokio::time::timeout(PATIENCE, answer(&mut answers)).await.unwrap();
+        assert_eq!(found, status, "{path}");
+    }
+    world.stop().await;
+}
+
+/// The status and the body of the next answer of a connection that stays.
+async fn answer(stream: &mut (impl AsyncBufReadExt + Unpin)) -> (String, Vec<u8>) {
+    let (mut status, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0, "the connection was closed");
+        let line = line.trim_end();
+        if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+            status = rest.split(' ').next().unwrap().to_owned();
+        } else if let Some(bytes) = line.strip_prefix("content-length: ") {
+            length = bytes.parse().unwrap();
+        } else if line.is_empty() {
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap();
+            return (status, body);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,14 +317,22 @@ async fn connections_of_one_address_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_bodies_are_refused() {
     let world = World::new().await;
-    let headers = [("Authorization", "Bearer a-key-that-only-the-tests-know")];
+    let key = [("Authorization", "Bearer a-key-that-only-the-tests-know")];
     let body = vec![b' '; 1_048_577];
-    let answer = request(world.address, "POST", "/api/tokens", &headers, &body).await;
-    assert_eq!(answer.status, 413);
+    let answer = request(world.address, "POST", "/api/tokens", &key, &body).await;
+    assert_eq!((answer.status, code(&answer.json())), (413, "too-large"));
+    let authorization = format!("Bearer {}", token("math", "obs", Role::Teacher));
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/sdp")];
+    let answer = request(world.address, "POST", "/whip/math", &headers, &body).await;
+    assert_eq!((answer.status, code(&answer.json())), (413, "too-large"));
+    let answer = request(world.address, "POST", "/whip/math", &headers, b"\xff").await;
+    assert_eq!((answer.status, code(&answer.json())), (400, "bad-request"));
+    let answer = get(world.address, "/room/%ff").await;
+    assert_eq!((answer.status, code(&answer.json())), (400, "bad-request"));
     // A token's claims have their own limits.
     let long = "n".repeat(129);
     let body = json!({"room": "a", "identity": "b", "name": long, "role": "student"}).to_string();
-    let answer = request(world.address, "POST", "/api/tokens", &headers, body.as_bytes()).await;
+    let answer = request(world.address, "POST", "/api/tokens", &key, body.as_bytes()).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(claims("a", "b", Role::Student).name, "B");
     world.stop().await;

@@ -44,6 +44,25 @@ async fn two_meet_and_hear_of_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_runs_out_ends_a_session_only_where_that_is_set() {
+    for end_at_token_expiry in [true, false] {
+        let world = World::with(|settings| settings.end_at_token_expiry = end_at_token_expiry).await;
+        let mut claims = claims("math", "ann", Role::Teacher);
+        claims.expires_at_secs -= 3600 - 3;
+        let token = sign(TOKEN_SECRET.as_bytes(), &claims).unwrap();
+        let mut ann = Client::connect(world.address, &token).await.unwrap();
+        assert!(ann.ask("join", json!({"version": 1})).await.get("data").is_some());
+        if end_at_token_expiry {
+            assert_eq!(ann.notice("ended").await["reason"], "token-expired");
+        } else {
+            tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+            assert!(ann.ask("sync", json!({"after": 0})).await.get("data").is_some());
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_of_a_connection_keep_their_order() {
     let world = World::new().await;
     let (mut ann, _) = Client::join(world.address, "math", "ann", Role::Student).await;

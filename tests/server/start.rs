@@ -143,6 +143,7 @@ fn a_token_is_all_that_is_printed() {
     let token = signaling::token::verify(TOKEN_SECRET.as_bytes(), text, now).unwrap();
     assert_eq!((token.room(), token.identity(), token.role()), ("math", "ann", Role::Teacher));
     assert!(made.stderr.is_empty(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(!folder.path().join("data").exists(), "with a secret that is given, no other is made");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,6 +153,9 @@ async fn token_and_server_find_the_same_secret() {
     command.args(["token", "--room", "math", "--identity", "ann", "--role", "teacher", "--data-dir", "data"]);
     let made = output(command);
     let text = String::from_utf8(made.stdout).unwrap();
+    // In a folder where no server has been, it is likely the wrong one.
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(said.contains("made new secrets in data/secrets.toml"), "{said}");
     // Without a secret in its settings; an empty variable counts as unset.
     let ready = folder.path().join("ready");
     let mut command = program(&folder);

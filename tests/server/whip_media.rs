@@ -8,6 +8,8 @@ use serde_json::json;
 use sfu::media::Source;
 use signaling::permission::Role;
 use sim::client::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::caller::Caller;
 use crate::client::{API_KEY, Answer, PATIENCE, World, request, token};
@@ -84,7 +86,6 @@ async fn published_watched_restarted_and_ended() {
         headers.extend(if_match.map(|tag| ("If-Match", tag)));
         request(world.address, "PATCH", session, &headers, body.as_bytes()).await
     };
-    const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
     let offer = publisher.offer();
     let credentials = |sdp: &str| {
         format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", attribute(sdp, "ice-ufrag"), attribute(sdp, "ice-pwd"))
@@ -152,5 +153,68 @@ async fn published_watched_restarted_and_ended() {
     assert_eq!(request(world.address, "DELETE", session, &headers, b"").await.status, 404);
     assert_eq!(world.metric("lectern_participants").await, 1.0);
     assert!(watched.header("etag").is_some());
+    world.stop().await;
+}
+
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// A client that asks for more than it may has its session ended all the same when it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_ends_the_session_also_beyond_the_limit_of_requests() {
+    let world = World::new().await;
+    let token = token("math", "obs", Role::Teacher);
+    let opened = open(&world, "whip", &token, &Caller::new(PUBLISHER, ClientConfig::whip)).await;
+    let authorization = format!("Bearer {token}");
+    let (session, etag) = (opened.header("location").unwrap(), opened.header("etag").unwrap());
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", FRAGMENT), ("If-Match", etag)];
+    let many = "a=candidate:9 1 udp 2122260223 127.0.0.1 9 typ host\r\n".repeat(64);
+    let began = Instant::now();
+    while request(world.address, "PATCH", session, &headers, many.as_bytes()).await.status != 429 {
+        assert!(began.elapsed() < PATIENCE, "there is no limit");
+    }
+    let headers = [("Authorization", authorization.as_str())];
+    assert_eq!(request(world.address, "DELETE", session, &headers, b"").await.status, 200);
+    let left = async || world.metric("lectern_participants").await;
+    let began = Instant::now();
+    while left().await != 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it is still there");
+    }
+    world.stop().await;
+}
+
+/// A client that hangs up in the middle of a restart can ask for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_nobody_waits_for_is_in_nobodys_way() {
+    let world = World::new().await;
+    let token = token("math", "obs", Role::Teacher);
+    let opened = open(&world, "whip", &token, &Caller::new(PUBLISHER, ClientConfig::whip)).await;
+    let session = opened.header("location").unwrap();
+    let restart = |round: u32| {
+        let body = format!("a=ice-ufrag:new{round:03}\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n");
+        format!(
+            "PATCH {session} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: {FRAGMENT}\r\nIf-Match: *\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for round in 0..8 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(restart(2 * round).as_bytes()).await.unwrap();
+        drop(stream);
+        // Until the room is done with the one that was given up, another is one too many.
+        let began = Instant::now();
+        loop {
+            let mut stream = TcpStream::connect(world.address).await.unwrap();
+            stream.write_all(restart(2 * round + 1).as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            if answer.starts_with("HTTP/1.1 200") {
+                break;
+            }
+            assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+            assert!(began.elapsed() < Duration::from_secs(2), "round {round}: {answer}");
+            tokio::time::sleep(Duration::from_millis(100)).await; // within the limit of requests
+        }
+    }
     world.stop().await;
 }

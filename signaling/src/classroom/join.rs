@@ -116,7 +116,12 @@ impl Classroom {
         if self.ended {
             return Err(refusal(ErrorCode::Unavailable, "the room is closing; join anew"));
         }
-        let fresh = Connection { requests: Bucket::default(), member: None, joining: None };
+        let fresh = Connection {
+            requests: Bucket::default(),
+            long_answers: Bucket::default(),
+            member: None,
+            joining: None,
+        };
         let entry = self.connections.entry(connection).or_insert(fresh);
         if !entry.requests.take(REQUESTS, now.instant) {
             return Err(refusal(ErrorCode::RateLimited, "too many requests; wait a moment"));
@@ -151,13 +156,15 @@ impl Classroom {
         if let Some(offer) = &join.offer {
             check_offer(offer)?;
         }
-        if resume.is_some() {
+        if let Some(resume) = resume {
+            self.limit_long_answers(now, connection, Some(resume.after))?;
             return Ok(true);
         }
         if join.resume.is_some() && join.offer.is_none() {
             return Err(refusal(ErrorCode::SessionUnknown, "there is no such session (any more); join anew"));
         }
         self.admit_new(token)?;
+        self.limit_long_answers(now, connection, None)?;
         Ok(false)
     }
 
@@ -273,8 +280,7 @@ impl Classroom {
         let identity = self.connections.get(&connection).and_then(|entry| entry.member.clone());
         self.reply(connection, request, result.map(|joined| Answer::Joined(Box::new(joined))));
         if let Some(identity) = identity {
-            self.tell_quality(&identity);
-            self.tell_adaptation(&identity);
+            self.tell_newcomer(&identity);
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Writing the lesson log, and giving it to those who missed some of it.
 
-use super::Classroom;
-use crate::io::Output;
+use super::rate::LONG_ANSWERS;
+use super::{Classroom, refusal};
+use crate::io::{ConnectionId, Output};
 use crate::lesson::{EventKind, LessonEvent};
-use crate::message::{Answer, Notice};
+use crate::message::{Answer, ErrorCode, ErrorReply, Notice};
 use crate::time::Now;
+
+/// An answer with at most so many events is not long, also when all of them are the longest messages (200 KiB).
+const SHORT_ANSWER_EVENTS: u64 = 50;
 
 impl Classroom {
     /// Numbers an event, orders it stored, folds it in, and remembers to tell everybody. Gives its number.
@@ -48,11 +52,35 @@ impl Classroom {
     }
 
     /// `sync`
-    pub(super) fn sync(&self, after: u64) -> Answer {
+    pub(super) fn sync(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        after: u64,
+    ) -> Result<Answer, ErrorReply> {
+        self.limit_long_answers(now, connection, Some(after))?;
         let seq = self.state.seq;
-        match self.events_after(after) {
+        Ok(match self.events_after(after) {
             Some(events) => Answer::Events { events, seq },
             None => Answer::State { state: Box::new(self.state.clone()), seq },
+        })
+    }
+
+    /// Counts an answer that will hold what there is after a number, or the state, if it is long.
+    pub(super) fn limit_long_answers(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        after: Option<u64>,
+    ) -> Result<(), ErrorReply> {
+        let missing = after.and_then(|after| self.state.seq.checked_sub(after));
+        if missing.is_some_and(|events| events <= SHORT_ANSWER_EVENTS) {
+            return Ok(());
         }
+        let entry = self.connections.get_mut(&connection);
+        if entry.is_some_and(|entry| !entry.long_answers.take(LONG_ANSWERS, now.instant)) {
+            return Err(refusal(ErrorCode::RateLimited, "too many long answers; wait a moment"));
+        }
+        Ok(())
     }
 }

@@ -110,7 +110,7 @@ impl Classroom {
         }
     }
 
-    fn is_heard(&self, identity: &str, class: Audience) -> bool {
+    pub(super) fn is_heard(&self, identity: &str, class: Audience) -> bool {
         self.policy(identity).publish[Source::Microphone.index()].meets(class)
     }
 

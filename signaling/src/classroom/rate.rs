@@ -17,6 +17,10 @@ pub(super) const REQUESTS: Rate = Rate { interval: Duration::from_millis(50), bu
 /// Chat messages of a participant: 5 in 5 s.
 pub(super) const CHATS: Rate = Rate { interval: Duration::from_secs(1), burst: 5 };
 
+/// Joins and `sync`s of a connection whose answers are long: the state, with up to 500 messages of 4 KiB, or a part of the log. A
+/// client needs one when it comes, and then none; ten at once leave room for a network that comes and goes.
+pub(super) const LONG_ANSWERS: Rate = Rate { interval: Duration::from_secs(2), burst: 10 };
+
 /// What is left of a [`Rate`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {

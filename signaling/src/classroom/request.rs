@@ -65,7 +65,7 @@ impl Classroom {
             Request::Settings(change) => self.change_settings(now, identity, &change)?,
             Request::Role { participant, role } => self.change_role(now, identity, participant, role)?,
             Request::Remove { participant } => self.remove(now, identity, &participant)?,
-            Request::Sync { after } => self.sync(after),
+            Request::Sync { after } => self.sync(now, connection, after)?,
             Request::Leave {} => {
                 let reply = Some((connection, request));
                 self.depart(now, identity, LeaveReason::Left, Some(identity), EndReason::Left, reply);

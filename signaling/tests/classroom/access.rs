@@ -4,7 +4,7 @@ use sfu::io::{Command, OfferError};
 use sfu::media::{Audience, Source};
 use signaling::classroom::JoinKind;
 use signaling::lesson::{EventKind, LeaveReason, Preset};
-use signaling::message::{EndReason, ErrorCode, Notice, Request, SettingsChange};
+use signaling::message::{EndReason, ErrorCode, Join, Notice, Request, SettingsChange};
 use signaling::permission::{Permission, Role};
 use signaling::token::{TokenError, verify};
 
@@ -414,4 +414,34 @@ fn requests_and_chat_are_limited() {
         world.result(request).unwrap_err()
     });
     assert_eq!(refused.filter(|code| *code == ErrorCode::SessionUnknown).count(), 60);
+}
+
+/// One request of a few bytes can ask for megabytes: the whole state, or a long part of the log.
+#[test]
+fn long_answers_are_limited_more() {
+    let mut world = World::new(Preset::Seminar);
+    let student = world.connection();
+    let joined = world.join_as(student, "s", Role::Student, JoinKind::Client, offer());
+    let session = world.joined(joined).session.clone();
+    let long = |world: &mut World, after| {
+        let mut passed = 0;
+        while passed < 30 && world.says(student, Request::Sync { after }).is_ok() {
+            passed += 1;
+        }
+        passed
+    };
+    // Above the last event: the state. The join had it too.
+    assert_eq!(long(&mut world, u64::MAX), 9);
+    world.pass(std::time::Duration::from_secs(2));
+    assert_eq!(long(&mut world, u64::MAX), 1);
+    // Short answers are not held back by it.
+    assert_eq!(long(&mut world, 0), 30);
+    // A session that goes on has the state in its answer too, each time that its media is made anew.
+    world.pass(std::time::Duration::from_secs(60));
+    let again = (0..30).map(|_| {
+        let join = Join { resume: resume(&session, u64::MAX).resume, ..offer() };
+        let request = world.join_as(student, "s", Role::Student, JoinKind::Client, join);
+        world.result(request)
+    });
+    assert_eq!(again.filter(Result::is_ok).count(), 10);
 }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use sfu::io::Command;
+use sfu::io::{AudioLevel, Command, Event};
 use sfu::media::Source;
 use signaling::classroom::JoinKind;
 use signaling::io::ConnectionId;
 use signaling::lesson::{EventKind, LeaveReason, Preset, RoomSettings};
-use signaling::message::{Answer, EndReason, ErrorCode, Join, Request, ViewPicture};
+use signaling::message::{
+    Answer, EndReason, ErrorCode, Join, MediaState, Notice, Request, SpeakerLevel, ViewPicture,
+};
 use signaling::permission::Role;
 
-use crate::world::{MediaMood, World, config, offer, resume, without_media};
+use crate::world::{MediaMood, ROOM, World, config, offer, resume, without_media};
 
 const CHAT: fn(&str) -> Request = |nonce| Request::Chat { text: "hello".into(), nonce: nonce.into() };
 
@@ -338,4 +340,45 @@ fn the_log_never_goes_back_in_time() {
     world.now.wall.0 -= 60_000;
     world.says(teacher, CHAT("1")).unwrap();
     assert_eq!(world.log[2].at, world.log[1].at);
+}
+
+/// Of these only changes are told otherwise: a silent class would look to a newcomer as if nobody had the word.
+#[test]
+fn who_comes_hears_who_speaks_and_who_comes_back_how_its_media_does() {
+    let mut world = World::new(Preset::Seminar);
+    let teacher = world.enter("t", Role::Teacher);
+    let (lost, session) = session_of(&mut world, "s", Role::Student);
+    let (t, s) = (world.peer("t"), world.peer("s"));
+    world.media_says(Event::Connected { room: ROOM, peer: s });
+    let levels = vec![(t, AudioLevel(-20)), (s, AudioLevel(-40))];
+    world.media_says(Event::Speakers { room: ROOM, levels, active: Some(t) });
+    let speakers = |levels: &[(&str, i8)], active: Option<&str>| {
+        let level = |(who, level): &(&str, i8)| SpeakerLevel { participant: (*who).into(), level: *level };
+        Notice::Speakers { levels: levels.iter().map(level).collect(), active: active.map(str::to_owned) }
+    };
+    let told = |world: &World, connection| {
+        let notices = world.inbox(connection).notices.iter();
+        notices.filter(|notice| !matches!(notice, Notice::Lesson { .. })).cloned().collect::<Vec<_>>()
+    };
+    let newcomer = world.enter("n", Role::Student);
+    assert_eq!(told(&world, newcomer), [speakers(&[("t", -20), ("s", -40)], Some("t"))]);
+    // What is missed while away is told at the end of it.
+    world.gone(lost);
+    world.media_says(Event::Disconnected { room: ROOM, peer: s });
+    world.media_says(Event::Speakers { room: ROOM, levels: Vec::new(), active: Some(t) });
+    let back = world.connection();
+    let request = world.join_as(back, "s", Role::Student, JoinKind::Client, resume(&session, 0));
+    assert!(world.joined(request).resumed);
+    let media = |state| Notice::Media { state };
+    assert_eq!(told(&world, back), [media(MediaState::Disconnected), speakers(&[], Some("t"))]);
+    // A media connection that has only begun is neither up nor down.
+    let again = world.connection();
+    let with_offer = Join { resume: resume(&session, 0).resume, ..offer() };
+    let request = world.join_as(again, "s", Role::Student, JoinKind::Client, with_offer);
+    assert!(world.joined(request).resumed);
+    assert_eq!(told(&world, again), [speakers(&[], Some("t"))]);
+    // Nobody is told of somebody who has gone.
+    world.says(teacher, Request::Leave {}).unwrap();
+    let late = world.enter("l", Role::Student);
+    assert_eq!(told(&world, late), [speakers(&[], None)]);
 }

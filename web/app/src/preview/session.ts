@@ -253,10 +253,10 @@ export class ScriptedSession implements Session {
     return Promise.resolve();
   }
 
-  chat(text: string): Promise<{ seq: number; nonce: string }> {
+  chat(text: string, { nonce = String(this.#seq) } = {}): Promise<{ seq: number; nonce: string }> {
     if (this.failing) return Promise.reject(new LecternError('rate-limited'));
-    this.say({ kind: 'chat', text, nonce: String(this.#seq) }, this.identity, 0);
-    return Promise.resolve({ seq: this.#seq, nonce: String(this.#seq) });
+    this.say({ kind: 'chat', text, nonce }, this.identity, 0);
+    return Promise.resolve({ seq: this.#seq, nonce });
   }
 
   settings(change: Parameters<Session['settings']>[0]): Promise<void> {

@@ -89,7 +89,12 @@ export class Call {
       }
       const { screen, sound } = await openScreen();
       screen.addEventListener('ended', () => void this.session.unpublish('screen-audio').catch(() => undefined));
-      await this.#publish('screen', screen);
+      try {
+        await this.#publish('screen', screen);
+      } catch (thrown) {
+        sound?.stop();
+        throw thrown;
+      }
       if (sound && this.session.permissions.has('publish-screen-audio')) await this.#publish('screen-audio', sound);
       else sound?.stop();
     });

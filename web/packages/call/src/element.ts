@@ -4,7 +4,7 @@ import { arrange, type Arrangement, type Seat } from './arrange.js';
 import { Call } from './call.js';
 import { Control } from './controls.js';
 import { canShareScreen, type DeviceProblem } from './devices.js';
-import { make, setText } from './dom.js';
+import { isWriting, make, setText } from './dom.js';
 import { icon } from './icons.js';
 import { grid, NARROW, pair, stage, type Area, type Rect } from './layout.js';
 import { Sound } from './sound.js';
@@ -470,7 +470,7 @@ export class LecternCall extends HTMLElement {
   }
 
   #onKey(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || this.#bar.hidden) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || this.#bar.hidden || isWriting(event)) return;
     const control = { m: this.#microphone, v: this.#camera, s: this.#share }[event.key.toLowerCase()];
     if (!control || control.element.hidden) return;
     event.preventDefault();

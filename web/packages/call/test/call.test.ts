@@ -1,8 +1,9 @@
-import type { LessonState, ParticipantState } from '@lectern/client';
+import { LecternError, type LessonState, type ParticipantState } from '@lectern/client';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { arrange, hue, initials } from '../src/arrange.js';
+import { Call } from '../src/call.js';
 import { deviceError } from '../src/devices.js';
 import { grid, pair, stage, type Area, type Rect } from '../src/layout.js';
 import { textsFor } from '../src/texts.js';
@@ -155,5 +156,24 @@ describe('words', () => {
     expect(deviceError(named('NotAllowedError')).problem).toBe('denied');
     expect(deviceError(named('NotFoundError')).problem).toBe('missing');
     expect(deviceError(named('NotReadableError')).problem).toBe('busy');
+  });
+});
+
+describe('a call', () => {
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it('gives back the sound of a screen that it may not share', async () => {
+    const captured = (kind: string) => Object.assign(new EventTarget(), { kind, stop: vi.fn() });
+    const [screen, sound] = [captured('video'), captured('audio')];
+    const stream = { getTracks: () => [screen, sound], getAudioTracks: () => [sound] };
+    vi.stubGlobal('navigator', { mediaDevices: { getDisplayMedia: () => Promise.resolve(stream) } });
+    const options = { url: 'http://127.0.0.1:1', token: 'jwt', videoSlots: 1, microphone: false, camera: false };
+    const problem = vi.fn();
+    const call = new Call(options, { changed: () => undefined, problem });
+    vi.spyOn(call.session, 'publish').mockRejectedValue(new LecternError('forbidden'));
+    await call.toggleScreen();
+    expect(problem).toHaveBeenCalledWith('refused');
+    expect(screen.stop).toHaveBeenCalledOnce();
+    expect(sound.stop).toHaveBeenCalledOnce();
   });
 });

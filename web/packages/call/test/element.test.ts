@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 
+import { isWriting } from '../src/dom.js';
 import { ScriptedServer } from '../../client/test/support/server.js';
 import { textsFor, whyOf } from '../src/texts.js';
 import { Tile, type TileLook } from '../src/tile.js';
@@ -66,6 +67,17 @@ describe('<lectern-call>', () => {
     // Trying again with the same invitation would not help.
     expect(card()?.querySelector('button')).toBeNull();
     await server.stop();
+  });
+
+  it('leaves the keys to whoever writes', () => {
+    const input = document.createElement('input');
+    document.body.append(input);
+    const pressed: boolean[] = [];
+    document.body.addEventListener('keydown', (event) => pressed.push(isWriting(event)), { once: true });
+    input.dispatchEvent(new KeyboardEvent('keydown', { key: 'm', bubbles: true, composed: true }));
+    document.body.addEventListener('keydown', (event) => pressed.push(isWriting(event)), { once: true });
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'm', bubbles: true, composed: true }));
+    expect(pressed).toEqual([true, false]);
   });
 });
 

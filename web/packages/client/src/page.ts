@@ -13,13 +13,19 @@ export function followPage(events: PageEvents): () => void {
   const hidden = (event: PageTransitionEvent) => {
     if (!event.persisted) events.closing();
   };
-  const network = (navigator as { connection?: EventTarget }).connection;
+  const network = (navigator as { connection?: EventTarget & { type?: string } }).connection;
+  // It also tells of each new estimate of how fast the network is, every few seconds on some.
+  let type = network?.type;
+  const estimated = () => {
+    if (network?.type !== type) changed();
+    type = network?.type;
+  };
   window.addEventListener('online', changed);
   window.addEventListener('pagehide', hidden);
-  network?.addEventListener('change', changed);
+  network?.addEventListener('change', estimated);
   return () => {
     window.removeEventListener('online', changed);
     window.removeEventListener('pagehide', hidden);
-    network?.removeEventListener('change', changed);
+    network?.removeEventListener('change', estimated);
   };
 }

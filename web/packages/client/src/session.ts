@@ -314,9 +314,11 @@ export class LecternSession extends Emitter<SessionEvents> {
     await this.#ask('floor', { participant, granted });
   }
 
-  /** Says something in the chat. Said once, also when the connection is cut while it is on its way. */
-  async chat(text: string): Promise<{ seq: number; nonce: string }> {
-    const nonce = randomNonce();
+  /**
+   * Says something in the chat. Said once, also when the connection is cut while it is on its way. To try again what failed,
+   * give the nonce of the first time: what the server has heard all the same is then not said twice.
+   */
+  async chat(text: string, { nonce = newNonce() }: { nonce?: string } = {}): Promise<{ seq: number; nonce: string }> {
     const { seq } = await this.#ask('chat', { text, nonce });
     return { seq, nonce };
   }
@@ -722,7 +724,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   }
 }
 
-/** 128 random bits; `crypto.randomUUID` is missing on pages that are not served over TLS. */
-function randomNonce(): string {
+/** A nonce for `chat`: 128 random bits. `crypto.randomUUID` is missing on pages that are not served over TLS. */
+export function newNonce(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -53,7 +53,11 @@ export class Signal {
       auth: (answer: (auth: object) => void) => {
         token().then(
           (value) => answer({ token: value }),
-          () => answer({ token: '' }),
+          // Whoever gives tokens cannot be reached now; that says nothing about the next time.
+          () => {
+            this.#socket.disconnect();
+            this.#lost(new LecternError('unreachable', 'there was no token to be had'));
+          },
         );
       },
       autoConnect: false,

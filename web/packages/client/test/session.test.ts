@@ -164,6 +164,33 @@ describe('after a cut', () => {
     expect(second).toEqual({ text: 'hello', nonce: said.nonce });
   });
 
+  it('forgets a bad connection of somebody whom the server does not name any more', async () => {
+    const call = await joinedSession();
+    server.notify('quality', { participants: [{ participant: 'you', quality: 'poor' }] });
+    await next(call, 'quality');
+    server.answer('join', () => joined({ resumed: true, events: [] }));
+    const told = next(call, 'quality');
+    server.cut();
+    expect(await told).toEqual({ changed: [{ participant: 'you', quality: 'good' }] });
+    expect(call.qualityOf('you')).toBeUndefined();
+  });
+
+  it('tries again when there is no fresh token to be had for a moment', async () => {
+    let failures = 1;
+    const call = session({
+      token: () => (call.connection.status === 'reconnecting' && failures-- > 0 ? Promise.reject(new Error()) : 'jwt'),
+    });
+    await call.join();
+    const over = next(call, 'connection', ({ status }) => status === 'connected' || status === 'failed');
+    const lost = next(call, 'connection', status('reconnecting'));
+    server.refuse = 'unauthenticated';
+    server.cut();
+    await lost;
+    await expect.poll(() => failures).toBe(0);
+    server.refuse = undefined;
+    expect(await over).toEqual({ status: 'connected' });
+  });
+
   it('takes a mute that a teacher made meanwhile, and does not undo it', async () => {
     const call = await joinedSession();
     const microphone = track();
@@ -244,6 +271,15 @@ describe('what others suffer from', () => {
     expect(await anew).toEqual({ changed: [{ participant: 'you', quality: 'good' }] });
     expect(call.troubleOf('you')).toEqual([]);
   });
+});
+
+it('says a chat message that failed again with the nonce that it had', async () => {
+  const call = await joinedSession();
+  server.answer('chat', () => ({ error: { code: 'unavailable', message: 'busy' } }));
+  await expect(call.chat('hello', { nonce: 'mine' })).rejects.toMatchObject({ code: 'unavailable' });
+  server.answer('chat', () => ({ data: { seq: 9 } }));
+  expect(await call.chat('hello', { nonce: 'mine' })).toEqual({ seq: 9, nonce: 'mine' });
+  expect(server.requests('chat')).toEqual(Array(2).fill({ text: 'hello', nonce: 'mine' }));
 });
 
 describe('the lesson', () => {

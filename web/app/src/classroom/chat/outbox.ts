@@ -1,5 +1,5 @@
 // What one has written and the server has not confirmed yet, and how much of the chat is unread.
-import type { ChatMessage, ErrorCode } from '@lectern/client';
+import { newNonce, type ChatMessage, type ErrorCode } from '@lectern/client';
 import { computed, inject, ref, shallowReactive, watch, type ComputedRef, type InjectionKey, type Ref } from 'vue';
 
 import { codeOf, type Room } from '../room/room';
@@ -11,8 +11,8 @@ export interface Outgoing {
   at: Date;
   /** Set when it did not arrive. */
   failed: ErrorCode | undefined;
-  /** The chat's last number when it was sent. */
-  after: number;
+  /** The same for each try, so that the server knows what it has heard already. */
+  nonce: string;
 }
 
 /** The chat of the room. */
@@ -59,15 +59,8 @@ export function createChat(room: Room): Chat {
   // The lesson may bring a message before its acknowledgement does: it must not stand there twice.
   const outgoing = computed(() => {
     const own = messages.value.filter((message) => message.by === room.session.identity);
-    const used = new Set<number>();
-    return pending.filter((item) => {
-      if (item.failed) return true;
-      const arrived = own.find(
-        (message) => message.seq > item.after && message.text === item.text && !used.has(message.seq),
-      );
-      if (arrived) used.add(arrived.seq);
-      return !arrived;
-    });
+    const arrived = new Set(own.map(({ nonce }) => nonce));
+    return pending.filter(({ nonce }) => !arrived.has(nonce));
   });
 
   function update(id: number, change: Partial<Outgoing>): void {
@@ -81,8 +74,8 @@ export function createChat(room: Room): Chat {
     if (at >= 0) pending.splice(at, 1);
   }
 
-  function deliver(id: number, text: string): void {
-    room.session.chat(text).then(
+  function deliver({ id, text, nonce }: Outgoing): void {
+    room.session.chat(text, { nonce }).then(
       () => drop(id),
       (error: unknown) => update(id, { failed: codeOf(error) }),
     );
@@ -105,15 +98,15 @@ export function createChat(room: Room): Chat {
         messages.value.filter((message) => message.seq > readUpTo.value && message.by !== room.session.identity).length,
     ),
     send(text) {
-      const id = nextId++;
-      pending.push({ id, text, at: new Date(), failed: undefined, after: lastSeq() });
-      deliver(id, text);
+      const item = { id: nextId++, text, at: new Date(), failed: undefined, nonce: newNonce() };
+      pending.push(item);
+      deliver(item);
     },
     retry(id) {
       const item = pending.find((one) => one.id === id);
       if (!item?.failed) return;
-      update(id, { failed: undefined, after: lastSeq() });
-      deliver(id, item.text);
+      update(id, { failed: undefined });
+      deliver(item);
     },
     drop,
   };

@@ -1,4 +1,5 @@
 // @vitest-environment happy-dom
+import { LecternError } from '@lectern/client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { computed, effectScope, nextTick, ref, type EffectScope } from 'vue';
 
@@ -58,9 +59,10 @@ describe('chat', () => {
     const session = lesson();
     const chat = createChat(room(session));
     let acknowledge: (() => void) | undefined;
-    session.chat = (text) => {
-      session.say({ kind: 'chat', text, nonce: 'n' }, 'me');
-      return new Promise((resolve) => (acknowledge = () => resolve({ seq: 9, nonce: 'n' })));
+    session.chat = (text, options) => {
+      const nonce = options?.nonce ?? '';
+      session.say({ kind: 'chat', text, nonce }, 'me');
+      return new Promise((resolve) => (acknowledge = () => resolve({ seq: 9, nonce })));
     };
     chat.send('hello');
     expect(chat.messages.value.map(({ text }) => text)).toEqual(['hello']);
@@ -88,6 +90,27 @@ describe('chat', () => {
     await vi.runOnlyPendingTimersAsync();
     expect(chat.outgoing.value).toEqual([]);
     expect(chat.messages.value.map(({ text }) => text)).toEqual(['a']);
+  });
+
+  it('sends again with the nonce that it had: what the server has heard is not said twice', async () => {
+    const session = lesson();
+    const chat = createChat(room(session));
+    const nonces: (string | undefined)[] = [];
+    session.chat = (_text, options) => {
+      nonces.push(options?.nonce);
+      return Promise.reject(new LecternError('timeout'));
+    };
+    chat.send('a');
+    chat.send('a');
+    await vi.runOnlyPendingTimersAsync();
+    chat.retry(chat.outgoing.value[0]?.id ?? 0);
+    await vi.runOnlyPendingTimersAsync();
+    expect(nonces[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(nonces[1]).not.toBe(nonces[0]);
+    expect(nonces[2]).toBe(nonces[0]);
+    // Its acknowledgement was lost, but the lesson has it.
+    session.say({ kind: 'chat', text: 'a', nonce: nonces[0] ?? '' }, 'me');
+    expect(chat.outgoing.value.map(({ failed }) => failed)).toEqual(['timeout']);
   });
 });
 
