@@ -199,7 +199,7 @@ fn line_04_half_open_handshakes() {
     /// Rooms of a seminar take 100.
     const IN_ROOM: u64 = 90;
     const ATTEMPTS: u64 = 10_000;
-    /// On two free cores they take 15 s.
+    /// With other builds on the same two cores they took about a minute.
     const LONGEST: Duration = Duration::from_secs(120);
     let scene = Scene::open("line-04");
     let server = &scene.server;
