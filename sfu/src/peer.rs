@@ -2,6 +2,8 @@
 //!
 //! A [`Peer`] answers an offer, takes datagrams, gives packets of its publisher's streams, and seals packets for its slots. It hides
 //! the engine's habits (see the comments), so that another egress could take its place without touching rooms.
+//!
+//! The file is longer than 800 lines because it is the one place that may name the engine, whose every habit is met here.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -719,8 +721,16 @@ impl Peer {
             .map(PayloadParams::pt)
     }
 
-    /// Writes a packet into a slot. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
-    pub fn write(&mut self, mid: Mid, pt: Pt, incoming: &Incoming, rewritten: Rewritten, captured: Instant) {
+    /// Writes a packet into a slot; on a slow network faces leave before pages. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
+    pub fn write(
+        &mut self,
+        mid: Mid,
+        pt: Pt,
+        is_face: bool,
+        incoming: &Incoming,
+        rewritten: Rewritten,
+        captured: Instant,
+    ) {
         // Fresh values: the publisher's mid and rid mean nothing here.
         let mut exts = ExtensionValues {
             audio_level: incoming.audio_level.map(|(level, _)| level),
@@ -744,7 +754,16 @@ impl Peer {
             self.send(mid, write);
         } else {
             let waiting = Waiting { mid, write, place };
-            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, waiting);
+            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, is_face, waiting);
+        }
+    }
+
+    /// Nothing that was sent on a slot is sent again.
+    pub fn forget_sent(&mut self, mid: Mid) {
+        let Some((_, ssrc)) = self.slots.iter().find(|(slot, _)| *slot == mid) else { return };
+        if let Some(stream) = self.rtc.direct_api().stream_tx(ssrc) {
+            // A new cache is an empty one.
+            stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
         }
     }
 

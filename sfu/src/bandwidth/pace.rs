@@ -8,12 +8,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Share of the estimate at which a burst leaves, in percent: above 100, so that what waits gets fewer.
-const RATE_PERCENT: u64 = 160;
+const RATE_PERCENT: u64 = 115;
 /// What may leave at once, as time at that rate, and at least.
 const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: u64 = 6_000;
-/// No packet waits longer: late is worse than lost.
-const LONGEST: Duration = Duration::from_millis(700);
+/// No face waits longer: late is worse than lost.
+const LONGEST_FACE: Duration = Duration::from_millis(700);
+/// Nor a page. A page of text is a keyframe of 50 to 150 kB, which takes its time on a slow network; forced out faster it is lost
+/// there, and asked for again and again. Faces go before it.
+const LONGEST: Duration = Duration::from_millis(2_500);
 /// Millionths of a byte in a byte.
 const MICRO: i128 = 1_000_000;
 /// Networks faster than this take any keyframe at once.
@@ -22,8 +25,8 @@ const FAST_BITS_PER_SECOND: u64 = 6_000_000;
 /// See the [module](self). `T` is what leaves.
 #[derive(Debug)]
 pub struct Pacer<T> {
-    waiting: VecDeque<(usize, T)>,
-    bytes: u64,
+    faces: Line<T>,
+    pages: Line<T>,
     /// Bytes a second; none for a network that is not known, or fast.
     rate: Option<u64>,
     /// What may leave now, in millionths of a byte, so that nothing is lost between two looks that are near to each other; negative after
@@ -33,9 +36,22 @@ pub struct Pacer<T> {
     reckoned: Option<Instant>,
 }
 
+/// What waits of one kind, with its size in bytes.
+#[derive(Debug)]
+struct Line<T> {
+    waiting: VecDeque<(usize, T)>,
+    bytes: u64,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Line { waiting: VecDeque::new(), bytes: 0 }
+    }
+}
+
 impl<T> Default for Pacer<T> {
     fn default() -> Self {
-        Pacer { waiting: VecDeque::new(), bytes: 0, rate: None, credit: 0, reckoned: None }
+        Pacer { faces: Line::default(), pages: Line::default(), rate: None, credit: 0, reckoned: None }
     }
 }
 
@@ -46,21 +62,21 @@ impl<T> Pacer<T> {
         self.rate = (bits_per_second < FAST_BITS_PER_SECOND).then_some(rate.max(1));
     }
 
-    /// Takes in what is to leave, of this size in bytes.
-    pub fn push(&mut self, bytes: usize, what: T) {
-        self.bytes += bytes as u64;
-        self.waiting.push_back((bytes, what));
+    /// Takes in what is to leave, of this size in bytes: part of a face, or of a page to be read.
+    pub fn push(&mut self, bytes: usize, is_face: bool, what: T) {
+        let line = if is_face { &mut self.faces } else { &mut self.pages };
+        line.bytes += bytes as u64;
+        line.waiting.push_back((bytes, what));
     }
 
     /// All that waits, to be changed.
     pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.waiting.iter_mut().map(|(_, what)| what)
+        self.faces.waiting.iter_mut().chain(&mut self.pages.waiting).map(|(_, what)| what)
     }
 
-    /// What may leave now, in the order in which it came.
+    /// What may leave now, of each kind in the order in which it came.
     pub fn poll(&mut self, now: Instant) -> Option<T> {
-        let (size, _) = self.waiting.front()?;
-        let size = *size;
+        let size = self.next_size()?;
         if let Some(rate) = self.rate() {
             self.reckon(now, rate);
             if self.credit <= 0 {
@@ -68,14 +84,15 @@ impl<T> Pacer<T> {
             }
             self.credit -= size as i128 * MICRO;
         }
-        let (bytes, what) = self.waiting.pop_front()?;
-        self.bytes -= bytes as u64;
+        let line = if self.faces.waiting.is_empty() { &mut self.pages } else { &mut self.faces };
+        let (bytes, what) = line.waiting.pop_front()?;
+        line.bytes -= bytes as u64;
         Some(what)
     }
 
     /// When something that waits may leave.
     pub fn timeout(&self) -> Option<Instant> {
-        self.waiting.front()?;
+        self.next_size()?;
         let (rate, reckoned) = (self.rate()?, self.reckoned?);
         let micros = (1 - self.credit.min(0)) / i128::from(rate) + 1;
         Some(reckoned + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
@@ -83,7 +100,14 @@ impl<T> Pacer<T> {
 
     /// Bytes a second, faster when what waits would be too late otherwise.
     fn rate(&self) -> Option<u64> {
-        self.rate.map(|rate| rate.max(self.bytes * 1_000 / LONGEST.as_millis() as u64))
+        let within = |bytes: u64, time: Duration| bytes * 1_000 / time.as_millis() as u64;
+        let needed = within(self.faces.bytes, LONGEST_FACE) + within(self.pages.bytes, LONGEST);
+        self.rate.map(|rate| rate.max(needed))
+    }
+
+    /// Size of what leaves next.
+    fn next_size(&self) -> Option<usize> {
+        self.faces.waiting.front().or(self.pages.waiting.front()).map(|(size, _)| *size)
     }
 
     fn reckon(&mut self, now: Instant, rate: u64) {
@@ -132,7 +156,7 @@ mod tests {
                 pacer.estimated(estimate);
             }
             for packet in 0..200 {
-                pacer.push(1_200, packet);
+                pacer.push(1_200, false, packet);
             }
             let left = drain(&mut pacer, Instant::now());
             assert!(left.iter().all(|(at, _)| at.is_zero()) && left.len() == 200);
@@ -144,19 +168,33 @@ mod tests {
         let mut pacer = Pacer::default();
         pacer.estimated(500_000);
         let start = Instant::now();
-        // 24 kB at 100 kB/s, but for the burst: 180 ms.
+        // 24 kB at 72 kB/s, but for the burst: 250 ms.
         for packet in 0..20 {
-            pacer.push(1_200, packet);
+            pacer.push(1_200, false, packet);
         }
         let left = drain(&mut pacer, start);
         assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
         let last = left.last().expect("all left").0;
-        assert!((120 * MS..260 * MS).contains(&last), "{last:?}");
+        assert!((180 * MS..400 * MS).contains(&last), "{last:?}");
         let later = start + Duration::from_secs(1);
         for packet in 0..4 {
-            pacer.push(1_200, packet);
+            pacer.push(1_200, false, packet);
         }
         assert!(drain(&mut pacer, later).iter().all(|(at, _)| at.is_zero()), "a usual frame goes at once");
+    }
+
+    #[test]
+    fn faces_go_before_a_page() {
+        let mut pacer = Pacer::default();
+        pacer.estimated(500_000);
+        for packet in 0..50 {
+            pacer.push(1_200, false, packet);
+        }
+        pacer.push(1_200, true, 100);
+        let left = drain(&mut pacer, Instant::now());
+        let face = left.iter().find(|(_, packet)| *packet == 100).expect("left").0;
+        let page = left.last().expect("left").0;
+        assert!(face < 20 * MS && page > 500 * MS, "{face:?}, {page:?}");
     }
 
     proptest! {
@@ -169,7 +207,7 @@ mod tests {
             pacer.estimated(estimate);
             let count = u32::try_from(sizes.len()).expect("few");
             for (packet, size) in (0..).zip(sizes) {
-                pacer.push(size, packet);
+                pacer.push(size, false, packet);
             }
             let left = drain(&mut pacer, Instant::now());
             prop_assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());

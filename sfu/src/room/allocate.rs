@@ -140,6 +140,10 @@ impl Room {
         if is_current && carried.selector.waits_for().is_some() {
             carried.selector.reset();
             slot.rewriter.stop();
+            let mid = slot.mid;
+            // What waits, and what the receiver will ask for again, would only fill the network further.
+            member.peer.blank(mid);
+            member.peer.forget_sent(mid);
         }
     }
 

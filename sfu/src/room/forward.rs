@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::forward::rewrite::SourcePacket;
 use crate::forward::select::Seen;
 use crate::forward::slot::{Offered, TrackRef};
+use crate::media::Source;
 use crate::peer::Incoming;
 use crate::publish::dependency::Described;
 use crate::publish::layers::Standing;
@@ -71,7 +72,8 @@ impl Room {
             receiver.peer.blank(slot.mid);
         }
         let payload_type = slot.protect(levels, switched.is_some(), payload_type, &mut rewritten);
-        receiver.peer.write(slot.mid, payload_type, incoming, rewritten, captured);
+        let is_face = reference.source == Source::Camera;
+        receiver.peer.write(slot.mid, payload_type, is_face, incoming, rewritten, captured);
         out.counters.rtp_forwarded += 1;
         self.touch(subscriber.member);
         switched
