@@ -136,7 +136,7 @@ test('what holds a sender back reaches the teacher, in words', { timeout: 120_00
     name: say('people.busy.one', { count: '1' }),
   });
   await list.getByText('Ben', { exact: true }).waitFor({ timeout: 20_000 });
-  await list.getByText(say('trouble.sending-cpu')).waitFor();
+  await list.getByText(say('trouble.sending-cpu'), { exact: true }).waitFor();
   await lab.evaluate(`(RTCRtpSender.prototype.getStats = async () => new Map(), null)`);
   await list.waitFor({ state: 'detached', timeout: 20_000 });
   await leaveAll();

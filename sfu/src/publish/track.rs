@@ -24,6 +24,9 @@ pub const WAKE_PATIENCE: Duration = Duration::from_secs(3);
 const USUAL_CAMERA: [u64; 3] = [150_000, 500_000, 1_700_000];
 /// What a shared screen usually takes.
 const USUAL_SCREEN: [u64; 2] = [450_000, 1_500_000];
+/// What a screen's least rung is reckoned at, at most, and a better layer at least, in bit/s.
+const PAGE_LEAST: u64 = 300_000;
+const PAGE_BETTER: u64 = 1_000_000;
 /// A screen that is drawn smaller than this share of its width is a thumbnail: nobody reads it.
 const THUMBNAIL: f64 = 0.34;
 
@@ -160,6 +163,11 @@ impl Track {
             }
             rungs.push(Rung { target: picture.target, bits_per_second: full, size: picture.size });
         }
+        if matches!(self.source, Source::Screen | Source::Desktop) && self.layers.len() > 1 {
+            for (at, rung) in rungs.iter_mut().enumerate() {
+                rung.bits_per_second = page_rate(at, *rung);
+            }
+        }
         rungs
     }
 
@@ -195,6 +203,21 @@ impl Track {
     /// Takes a slot out of the subscribers.
     pub fn unsubscribe(&mut self, subscriber: Subscriber) {
         self.subscribers.retain(|other| *other != subscriber);
+    }
+}
+
+/// What a rung of a screen is reckoned at. A screen that stands still takes next to nothing, and its next page a hundred kilobytes at once: by
+/// what was measured it would go up to its better layer between two pages, and flood the network with each.
+fn page_rate(at: usize, rung: Rung) -> u64 {
+    match (at, rung.target.layer) {
+        // The last that is given up: a page that takes two seconds is still a page.
+        (0, _) => rung.bits_per_second.min(PAGE_LEAST),
+        (_, 0) => rung.bits_per_second,
+        // Fewer pictures a second of the better layer: half of the way, and never as dear as all of it.
+        _ if rung.target.temporal != u8::MAX => {
+            rung.bits_per_second.max(PAGE_BETTER / 2 + u64::from(rung.target.temporal))
+        }
+        _ => rung.bits_per_second.max(PAGE_BETTER),
     }
 }
 
