@@ -43,7 +43,7 @@ export async function soundFigures() {
     formats,
     received: 0,
     lost: 0,
-    redundant: 0,
+    receivedBytes: 0,
     samples: 0,
     concealed: 0,
     energy: 0,
@@ -55,7 +55,7 @@ export async function soundFigures() {
     if (entry.type === 'inbound-rtp') {
       figures.received += entry.packetsReceived ?? 0;
       figures.lost += entry.packetsLost ?? 0;
-      figures.redundant += entry.fecPacketsReceived ?? 0;
+      figures.receivedBytes += entry.bytesReceived ?? 0;
       figures.samples += entry.totalSamplesReceived ?? 0;
       figures.concealed += (entry.concealedSamples ?? 0) - (entry.silentConcealedSamples ?? 0);
       figures.energy += entry.totalAudioEnergy ?? 0;
