@@ -186,7 +186,6 @@ impl Downlink {
         let fell = !limited && pairs().any(|(held, chosen)| held.is_some() && chosen < held);
         let grew = pairs().any(|(held, chosen)| held.is_some() && chosen > held);
         if fell {
-            self.over_since = None;
             let did_not_last =
                 self.grown_at.take().is_some_and(|at| now.saturating_duration_since(at) < LASTING);
             let wait = match self.wait {

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::publish::bits::Bits;
 use crate::publish::layers::{Opening, SPATIAL_LAYERS, Standing};
 
 /// Most templates of a structure: their ids have six bits.
@@ -71,43 +72,6 @@ pub struct Described {
     pub dependency: Dependency,
     /// For which structure.
     pub structure: Arc<Structure>,
-}
-
-/// Reads bits, most significant first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn read(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = *self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        Some(self.read(1)? == 1)
-    }
-
-    fn byte(&mut self, count: usize) -> Option<u8> {
-        u8::try_from(self.read(count)?).ok()
-    }
-
-    /// `ns(n)`, A.8.1: a number below `n`.
-    fn below(&mut self, n: u32) -> Option<u32> {
-        let width = (u32::BITS - n.leading_zeros()) as usize;
-        let short = (1 << width) - n;
-        let value = self.read(width - 1)?;
-        if value < short {
-            return Some(value);
-        }
-        Some((value << 1) - short + self.read(1)?)
-    }
 }
 
 /// Writes bits, most significant first.

@@ -1,5 +1,7 @@
 //! The size of the picture in an H.264 sequence parameter set (ITU-T H.264, section 7.3.2.1.1).
 
+use crate::publish::bits::Bits;
+
 /// Longest parameter set that is looked at, in bytes: those of browsers have some thirty.
 const MAX_SPS: usize = 256;
 /// Profiles whose parameter sets say more (section 7.3.2.1.1).
@@ -101,35 +103,6 @@ fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
         out.push(*byte);
     }
     out
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn read(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = *self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-
-    /// `ue(v)`, section 9.1.
-    fn golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.read(1)? == 0 {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        Some((1u32 << zeros) - 1 + self.read(zeros)?)
-    }
 }
 
 #[cfg(test)]
