@@ -201,7 +201,8 @@ mod tests {
         #[test]
         fn nothing_is_lost_or_waits_too_long(
             sizes in proptest::collection::vec(1usize..1_500, 1..300),
-            estimate in 1u64..8_000_000,
+            // The estimator never says less (its `LEAST`).
+            estimate in 60_000u64..8_000_000,
         ) {
             let mut pacer = Pacer::default();
             pacer.estimated(estimate);
