@@ -30,6 +30,7 @@ test(
         viewWidth: 160,
         viewHeight: 90,
         gain: look < 3 ? 0.4 : 0.02,
+        speaks: true,
       });
     }
     for (const { identity, lab } of people) {

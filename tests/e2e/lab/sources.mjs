@@ -33,12 +33,22 @@ export function paint({ colour, width = 320, height = 180, framesPerSecond = 15 
 }
 
 /** A microphone that hears one tone. */
-export function tone({ frequency, gain = 0.3 }) {
+export function tone({ frequency, gain = 0.3, speaks = false }) {
   const audio = audioContext();
   const oscillator = audio.createOscillator();
   oscillator.frequency.value = frequency;
   const volume = audio.createGain();
   volume.gain.value = gain;
+  if (speaks) {
+    // By 10 dB each second, as a voice does: what keeps its level is taken for a noise after some seconds.
+    volume.gain.value = gain * 0.65;
+    const swing = audio.createOscillator();
+    swing.frequency.value = 1;
+    const depth = audio.createGain();
+    depth.gain.value = gain * 0.35;
+    swing.connect(depth).connect(volume.gain);
+    swing.start();
+  }
   const destination = audio.createMediaStreamDestination();
   oscillator.connect(volume).connect(destination);
   oscillator.start();
