@@ -15,9 +15,9 @@ use crate::room::recent::RecentPackets;
 
 /// Loss and round trip above which a connection is fair, and poor.
 const FAIR: (f32, Duration) = (0.03, Duration::from_millis(300));
+const POOR: (f32, Duration) = (0.10, Duration::from_millis(600));
 /// A network on which sound is repeated once at most, in bit/s.
 const NARROW_BITS_PER_SECOND: u64 = 400_000;
-const POOR: (f32, Duration) = (0.10, Duration::from_millis(600));
 
 /// See the [module](self).
 #[derive(Debug)]

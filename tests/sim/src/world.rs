@@ -1,4 +1,4 @@
-//! A world of one node, links and people, in which all that happens follows from one seed.
+//! A world of one node, links and people, in which chance follows from one seed (but for the order of resends, see [`Join::feedback`]).
 //!
 //! Time stands still until a test lets it run ([`World::run`], [`World::run_until`]); then the world goes from deadline to
 //! deadline: datagrams arriving, the node's timeout, clients' timeouts. A datagram costs no time to handle. Signalling
@@ -86,7 +86,8 @@ pub struct Join {
     /// Notes each frame in [`Person::sightings`]; off for crowds.
     pub note_frames: bool,
     /// Reports each packet (transport-wide feedback). The engine resends the streams of one turn in the order of a hash map, and the numbers
-    /// that they get by it decide, now and then, what an estimate becomes: without it a run follows from its seed in each detail.
+    /// that they get by it decide, now and then, what an estimate becomes. Without it, and without loss, a run follows from its seed in each
+    /// detail; else it is the same but for such small differences.
     pub feedback: bool,
 }
 
