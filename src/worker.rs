@@ -198,7 +198,8 @@ pub fn start(
         "media worker starts"
     );
     let now = Instant::now();
-    let node = Node::new(NodeConfig { candidates: candidates.clone() }, now);
+    let node =
+        Node::new(NodeConfig { candidates: candidates.clone(), unix_time: crate::clock::unix_time() }, now);
     let signals = Arc::new(Signals {
         waker: Waker::new()?,
         stop: AtomicBool::new(false),

@@ -14,6 +14,7 @@ mod bandwidth;
 pub mod codec;
 pub mod counters;
 mod demux;
+mod egress;
 mod extension;
 mod forward;
 pub mod id;

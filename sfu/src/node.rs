@@ -23,6 +23,8 @@ const HANDSHAKE_CHANCE: Duration = Duration::from_secs(2);
 pub struct NodeConfig {
     /// The addresses at which peers reach this node, put into answers as host candidates.
     pub candidates: Vec<SocketAddr>,
+    /// Unix time when the node is made, for what receivers are told of time.
+    pub unix_time: Duration,
 }
 
 /// See the [crate's front page](crate) for how to drive it.
@@ -47,8 +49,8 @@ pub struct Node {
 
 impl Node {
     /// A node without rooms.
-    pub fn new(config: NodeConfig, _now: Instant) -> Self {
-        let shared = PeerShared::new(config.candidates.clone());
+    pub fn new(config: NodeConfig, now: Instant) -> Self {
+        let shared = PeerShared::new(config.candidates.clone(), (now, config.unix_time));
         Node {
             config,
             shared,

@@ -1,7 +1,7 @@
 //! One participant's connection: the only file that names the engine, `str0m::Rtc`.
 //!
 //! A [`Peer`] answers an offer, takes datagrams, gives packets of its publisher's streams, and seals packets for its slots. It hides
-//! the engine's habits (see the comments), so that another egress could take its place without touching rooms.
+//! the engine's habits (see the comments). What leaves for its slots does not go through the engine: see [`crate::egress`].
 //!
 //! The file is longer than 800 lines because it is the one place that may name the engine, whose every habit is met here.
 
@@ -10,20 +10,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::bwe::BweKind;
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::PayloadParams;
 use str0m::ice::StunMessage;
-use str0m::media::{KeyframeRequestKind, Pt};
+use str0m::media::{KeyframeRequestKind, Media, Pt};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::rtcp::Rtcp;
-use str0m::rtp::{Extension, ExtensionValues, RawPacket, RtpWrite, Ssrc, VideoOrientation};
+use str0m::rtp::rtcp::{ReceptionReport, Rtcp, Twcc};
+use str0m::rtp::{Extension, RawPacket, Ssrc, VideoOrientation};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use crate::bandwidth::estimate::Estimator;
 use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
+use crate::egress::packet::{ExtensionIds, Packet};
+use crate::egress::{self, Egress, Sealed, StreamConfig, Summary};
 use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
 use crate::forward::rewrite::Rewritten;
@@ -36,11 +37,6 @@ use crate::sdp::{
     DESCRIPTOR_URI, MediaLine, keep_offered_sound, pair_first_slots, read_offer, without_needless_descriptors,
 };
 
-/// Packets that a slot keeps for retransmission, and for how long. Payloads are shared, so this costs little; str0m's default
-/// of dropping all queued resends once they pass 15 % would give up exactly on the networks that need them.
-const RTX_CACHE_PACKETS: usize = 1000;
-const RTX_CACHE_AGE: Duration = Duration::from_secs(2);
-const RTX_RATIO_CAP: f32 = 0.5;
 /// Packets of unknown streams that are looked at in a second: a publisher that starts all its layers and their repairs brings ten.
 const STRANGERS_PER_SECOND: u32 = 40;
 /// How long nothing must have come from a peer's address before a check from another one moves it there. A receiver reports each
@@ -52,14 +48,22 @@ const ROAMED_PRIORITY: u32 = 127 << 24;
 /// What a receiver's network is taken to carry before it is known: a stage of middling size and some thumbnails. A slower network is
 /// found out within a second; a faster one by the first probes.
 const FIRST_ESTIMATE_BITS_PER_SECOND: u64 = 1_000_000;
-/// Bytes that SRTP adds to an RTP packet (RFC 7714, section 13.1).
-const SRTP_TAG: usize = 16;
 /// Bytes that a packet has besides its payload: IP, UDP and RTP headers, extensions, SRTP's tag.
 pub const PACKET_OVERHEAD: usize = 76;
+/// A repair is lost as often as any packet, and is asked for again only a round trip later. So it is sent as often as it takes for all its copies to be
+/// lost no more often than this: far away, from this round trip on, asking again takes longer than pictures can wait.
+const ALL_COPIES_LOST: f32 = 0.05;
+const ALL_COPIES_LOST_FAR: f32 = 0.003;
+const FAR: Duration = Duration::from_millis(80);
+const MOST_COPIES: u32 = 4;
+/// Fewer packets tell nothing of loss.
+const LOSS_PACKETS: u64 = 20;
+/// Time between two copies: losses come in bursts.
+const COPY_INTERVAL: Duration = Duration::from_millis(12);
 /// How often a probe is topped up, and with packets of what size: the largest that have no payload.
 const FILL_STEP: Duration = Duration::from_millis(4);
-const FILL_SOURCES: usize = 15;
-const FILL_BYTES: usize = 12 + 4 * FILL_SOURCES + 16 + SRTP_TAG + 28;
+const FILL_SOURCES: u8 = 15;
+const FILL_BYTES: usize = 12 + 4 * FILL_SOURCES as usize + 16 + egress::TAG + 28;
 /// How often loss and round-trip time are read.
 const STATS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -68,6 +72,8 @@ pub struct PeerShared {
     crypto: Arc<CryptoProvider>,
     certificate: DtlsCert,
     candidates: Vec<SocketAddr>,
+    /// When the node was made, and Unix time then.
+    zero: (Instant, Duration),
 }
 
 impl std::fmt::Debug for PeerShared {
@@ -78,11 +84,11 @@ impl std::fmt::Debug for PeerShared {
 
 impl PeerShared {
     /// Makes the certificate of the node.
-    pub fn new(candidates: Vec<SocketAddr>) -> Self {
-        let crypto = Arc::new(proof::counting_crypto());
+    pub fn new(candidates: Vec<SocketAddr>, zero: (Instant, Duration)) -> Self {
+        let crypto = Arc::new(egress::keys::listening(proof::counting_crypto()));
         let certificate =
             crypto.dtls_provider.generate_certificate().expect("aws-lc-rs can generate certificates");
-        PeerShared { crypto, certificate, candidates }
+        PeerShared { crypto, certificate, candidates, zero }
     }
 
     /// Whether the STUN message in `datagram` is a binding request made with this password
@@ -211,12 +217,33 @@ fn unknown_stream(datagram: &[u8], streams: &[(Ssrc, Mid, Option<Rid>)], repairs
     (!known).then_some(ssrc)
 }
 
-/// A packet of a picture that waits for its turn on a slow network.
-struct Waiting {
-    mid: Mid,
-    write: RtpWrite,
-    /// Payload type, sequence number, timestamp, time of capture.
-    place: (Pt, u64, u32, Instant),
+/// What waits for its turn on a slow network.
+enum Waiting {
+    /// A packet of a picture, on this stream.
+    Packet(usize, Packet),
+    /// The repair of a packet, on this stream and with this number.
+    Repair(usize, u64),
+}
+
+/// A copy of a repair that is to be sent.
+struct Copy {
+    due: Instant,
+    /// Of a packet of this stream, with this number.
+    stream: usize,
+    seq: u64,
+    /// How many more follow it.
+    more: u32,
+}
+
+/// Where media goes.
+#[derive(Debug, Clone, Copy)]
+struct Path {
+    /// The peer's address.
+    remote: SocketAddr,
+    /// Ours.
+    local: SocketAddr,
+    /// When something came from there.
+    heard: Instant,
 }
 
 /// See the [module](self).
@@ -225,17 +252,21 @@ pub struct Peer {
     lines: Vec<MediaLine>,
     /// Streams that were seen, so that the engine is not asked for each packet: mutable access to it arms a full poll.
     streams: Vec<(Ssrc, Mid, Option<Rid>)>,
-    /// Sending streams, by slot.
-    slots: Vec<(Mid, Ssrc)>,
+    /// What leaves for its slots.
+    egress: Egress,
     closed: bool,
+    /// The engine has something to be polled for.
+    stirred: bool,
+    /// When the engine wants to be woken.
+    engine_due: Instant,
     /// Repair streams of `streams`.
     repairs: Vec<Ssrc>,
     /// The packet of an unknown stream that the engine has, until it is seen what it did with it.
     stranger: Option<Stranger>,
     /// When the second began in which this many packets of unknown streams came.
     strangers: (Instant, u32),
-    /// Where media goes, and when something came from there.
-    path: Option<(SocketAddr, Instant)>,
+    /// Where media goes, from which of our addresses, and when something came from there.
+    path: Option<Path>,
     /// The candidate that was made for an address that the peer has moved to.
     roamed: Option<Candidate>,
     pending: VecDeque<PeerOutput>,
@@ -245,6 +276,10 @@ pub struct Peer {
     pacer: Pacer<Waiting>,
     /// What feedback has told of loss since it was last taken.
     feedback: FeedbackLoss,
+    /// Share of packets to this peer that are lost, of the last seconds.
+    loss: f32,
+    /// Copies of repairs to be sent, in the order of their time.
+    copies: VecDeque<Copy>,
     /// Zero of the receiver's clock in reports; only differences count.
     clock_zero: Instant,
 }
@@ -262,6 +297,7 @@ impl Peer {
         // Without pictures there is nothing to choose, and without transport-wide feedback nothing to go by.
         let receives_video = lines.iter().any(|line| line.receives && line.kind == Some(Kind::Video));
         let estimates = receives_video && offer.contains(" transport-cc");
+        let has_slots = lines.iter().any(is_slot);
         let mut rtc = Rtc::builder()
             .set_crypto_provider(Arc::clone(&shared.crypto))
             .set_dtls_cert(shared.certificate.clone())
@@ -277,8 +313,8 @@ impl Peer {
             .enable_h264(true)
             .enable_av1(true)
             .set_stats_interval(Some(STATS_INTERVAL))
-            // The only way to the transport-wide numbers of what leaves, and to the reports of them.
-            .enable_raw_packets(estimates)
+            // The only way to what receivers report of streams that the engine does not have.
+            .enable_raw_packets(has_slots)
             .build(now);
         for address in &shared.candidates {
             let candidate = Candidate::host(*address, Protocol::Udp)
@@ -286,12 +322,15 @@ impl Peer {
             rtc.add_local_candidate(candidate);
         }
         let answer = accept(&mut rtc, offer, &lines)?;
+        let egress = take_slots(&mut rtc, &lines, shared.zero);
         let mut peer = Peer {
             rtc,
             lines,
             streams: Vec::new(),
-            slots: Vec::new(),
+            egress,
             closed: false,
+            stirred: true,
+            engine_due: now,
             repairs: Vec::new(),
             stranger: None,
             strangers: (now, 0),
@@ -301,12 +340,13 @@ impl Peer {
             estimator: estimates.then(|| Estimator::new(FIRST_ESTIMATE_BITS_PER_SECOND)),
             pacer: Pacer::default(),
             feedback: FeedbackLoss::default(),
+            loss: 0.0,
+            copies: VecDeque::new(),
             clock_zero: now,
         };
         if estimates {
             peer.pending.push_back(PeerOutput::Estimate(FIRST_ESTIMATE_BITS_PER_SECOND));
         }
-        peer.find_slots();
         Ok((peer, answer))
     }
 
@@ -318,19 +358,18 @@ impl Peer {
         if !same {
             return Err(OfferError::Malformed("the m-lines are not those of the first offer".into()));
         }
-        accept(&mut self.rtc, offer, &lines)
-    }
-
-    /// Takes the sending streams that the answer made.
-    fn find_slots(&mut self) {
-        for line in self.lines.iter().filter(|line| line.receives && !line.sends) {
-            let mut direct = self.rtc.direct_api();
-            let Some(stream) = direct.stream_tx_by_mid(line.mid, None) else { continue };
-            if line.kind == Some(Kind::Video) {
-                stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
-            }
-            self.slots.push((line.mid, stream.ssrc()));
+        // The answer names the streams that the engine has, and it would make new ones.
+        for stream in self.egress.streams() {
+            let StreamConfig { mid, ssrc, repair_ssrc, .. } = stream;
+            let repair = repair_ssrc.map(Ssrc::from);
+            self.rtc.direct_api().declare_stream_tx((*ssrc).into(), repair, *mid, None);
         }
+        let answer = accept(&mut self.rtc, offer, &lines);
+        for stream in self.egress.streams() {
+            self.rtc.direct_api().remove_stream_tx(stream.ssrc.into());
+        }
+        self.stirred = true;
+        answer
     }
 
     /// The m-lines of the offer.
@@ -340,13 +379,7 @@ impl Peer {
 
     /// The slots, in the order of the offer.
     pub fn slots(&self) -> Vec<(Mid, Kind)> {
-        self.slots
-            .iter()
-            .filter_map(|(mid, _)| {
-                let line = self.lines.iter().find(|line| line.mid == *mid)?;
-                Some((*mid, line.kind?))
-            })
-            .collect()
+        self.egress.streams().map(|stream| (stream.mid, stream.kind)).collect()
     }
 
     /// The name by which STUN requests find this peer.
@@ -371,6 +404,7 @@ impl Peer {
         let candidate =
             Candidate::from_sdp_string(text).map_err(|error| OfferError::Malformed(error.to_string()))?;
         self.rtc.add_remote_candidate(candidate);
+        self.stirred = true;
         Ok(())
     }
 
@@ -401,6 +435,7 @@ impl Peer {
             }
             self.stranger = Some(self.admit(ssrc));
         }
+        self.stirred = true;
         let opened = proof::opened();
         // An error is no reason to end the session: a forged plaintext alert causes one in the handshake.
         if self.rtc.handle_input(input).is_err() {
@@ -412,10 +447,20 @@ impl Peer {
             Some(128..=191) if proof::opened() == opened => return Taken::Unproved,
             _ => {}
         }
-        if let Some((_, heard)) = self.path.as_mut().filter(|(address, _)| *address == source) {
-            *heard = now;
+        if let Some(path) = self.path.as_mut().filter(|path| path.remote == source) {
+            path.heard = now;
+        } else if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) {
+            self.ask_for_path();
         }
         Taken::Proved
+    }
+
+    /// Has the engine send something of no consequence where it would send media now: it does not tell what a check has nominated, and only
+    /// what it sends shows it. Receivers know no application of this name (RFC 4585, section 6.4).
+    fn ask_for_path(&mut self) {
+        let Some(ssrc) = self.egress.streams().next().map(|stream| stream.ssrc) else { return };
+        let name: Arc<[u8]> = Arc::from(*b"path");
+        self.rtc.direct_api().send_app_specific_feedback(ssrc.into(), ssrc.into(), name);
     }
 
     /// Notes how things stand before the engine sees a packet of an unknown stream.
@@ -459,9 +504,8 @@ impl Peer {
     /// networks. Checks reach a peer only after their MESSAGE-INTEGRITY was verified. The engine would stay with the old pair
     /// until it times out, because it prefers the priority of a candidate that was in the offer.
     fn follow(&mut self, now: Instant, source: SocketAddr, contents: &[u8]) {
-        let silent = |(address, heard): &(SocketAddr, Instant)| {
-            *address != source && now.saturating_duration_since(*heard) >= ROAM_AFTER
-        };
+        let silent =
+            |path: &Path| path.remote != source && now.saturating_duration_since(path.heard) >= ROAM_AFTER;
         if !self.path.as_ref().is_some_and(silent) {
             return;
         }
@@ -479,11 +523,26 @@ impl Peer {
 
     /// Lets time pass; also needed after [`Peer::write`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(Waiting { mid, write, .. }) = self.pacer.poll(now) {
-            self.send(mid, write);
+        while let Some(Copy { stream, seq, more, .. }) = self.copies.pop_front_if(|copy| copy.due <= now) {
+            self.repair(now, stream, seq, more);
         }
-        // As above: what went wrong shows in `is_alive`, which `poll` looks at.
-        let _ = self.rtc.handle_input(Input::Timeout(now));
+        while let Some(waiting) = self.pacer.poll(now) {
+            match waiting {
+                Waiting::Packet(stream, packet) => self.send(now, stream, packet, true),
+                Waiting::Repair(stream, seq) => self.repair(now, stream, seq, self.repair_copies(now) - 1),
+            }
+        }
+        if let Some(report) = self.egress.poll_report(now) {
+            self.transmit(now, Some(Sealed { datagram: report, transport: None }));
+        }
+        for summary in self.egress.poll_summary(now) {
+            self.sum_up(summary);
+        }
+        if self.engine_due <= now {
+            // As above: what went wrong shows in `is_alive`, which `poll` looks at.
+            let _ = self.rtc.handle_input(Input::Timeout(now));
+            self.stirred = true;
+        }
     }
 
     /// Gives something out.
@@ -496,16 +555,27 @@ impl Peer {
                 self.closed = true;
                 return PeerOutput::Closed;
             }
-            match self.rtc.poll_output() {
+            if !self.stirred {
+                return PeerOutput::Timeout(self.next_timeout(now));
+            }
+            let output = self.rtc.poll_output();
+            if let Some(agreed) = egress::keys::take() {
+                self.egress.agreed(&agreed);
+            }
+            match output {
                 Ok(Output::Timeout(at)) => match self.stranger.take() {
                     Some(stranger) => self.settle(stranger),
-                    None => return PeerOutput::Timeout(self.next_timeout(now, at)),
+                    None => {
+                        self.engine_due = at;
+                        self.stirred = false;
+                    }
                 },
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever these came from; the rest goes along the path.
                     let along = transmit.contents.first().is_some_and(|first| *first >= 20);
-                    if along && self.path.is_none_or(|(address, _)| address != transmit.destination) {
-                        self.path = Some((transmit.destination, now));
+                    if along && self.path.is_none_or(|path| path.remote != transmit.destination) {
+                        let (remote, local) = (transmit.destination, transmit.source);
+                        self.path = Some(Path { remote, local, heard: now });
                     }
                     return PeerOutput::Transmit {
                         source: transmit.source,
@@ -521,17 +591,46 @@ impl Peer {
                 // A failed timer of the handshake: the engine has closed itself, which the next turn sees; should it not have,
                 // the next timeout goes on.
                 Err(_) if self.rtc.is_alive() => {
-                    return PeerOutput::Timeout(now + Duration::from_millis(100));
+                    self.engine_due = now + Duration::from_millis(100);
+                    self.stirred = false;
                 }
                 Err(_) => {}
             }
         }
     }
 
-    fn next_timeout(&self, now: Instant, at: Instant) -> Instant {
-        let Some(estimator) = &self.estimator else { return at };
-        let due = if estimator.is_probing() { Some(now + FILL_STEP) } else { estimator.timeout() };
-        [due, self.pacer.timeout()].into_iter().flatten().fold(at, Instant::min)
+    /// Sends a repair, with so many more copies of it to follow.
+    fn repair(&mut self, now: Instant, stream: usize, seq: u64, more: u32) {
+        let sealed = self.egress.repair(now, stream, seq);
+        if sealed.is_some() && more > 0 {
+            self.copies.push_back(Copy { due: now + COPY_INTERVAL, stream, seq, more: more - 1 });
+        }
+        self.transmit(now, sealed);
+    }
+
+    /// How often a repair is sent. Into a queue that is full, more would only be lost with it.
+    fn repair_copies(&self, now: Instant) -> u32 {
+        if self.estimator.as_ref().is_none_or(|estimator| estimator.is_congested(now)) {
+            return 1;
+        }
+        let far = self.egress.round_trip().is_some_and(|trip| trip >= FAR);
+        let most = if far { ALL_COPIES_LOST_FAR } else { ALL_COPIES_LOST };
+        let mut copies = 1;
+        let mut all_lost = self.loss;
+        while all_lost > most && copies < MOST_COPIES {
+            copies += 1;
+            all_lost *= self.loss;
+        }
+        copies
+    }
+
+    fn next_timeout(&self, now: Instant) -> Instant {
+        let estimator = self.estimator.as_ref().and_then(|estimator| {
+            if estimator.is_probing() { Some(now + FILL_STEP) } else { estimator.timeout() }
+        });
+        let copy = self.copies.front().map(|copy| copy.due);
+        let others = [estimator, copy, self.pacer.timeout(), self.egress.timeout()];
+        others.into_iter().flatten().fold(self.engine_due, Instant::min)
     }
 
     fn translate(&mut self, now: Instant, event: Event) -> Option<PeerOutput> {
@@ -540,25 +639,11 @@ impl Peer {
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => Some(PeerOutput::Silent),
             Event::Closed => Some(PeerOutput::Closed),
             Event::RtpPacket(packet) => self.translate_rtp(packet).map(PeerOutput::Rtp),
-            Event::KeyframeRequest(request) => Some(PeerOutput::KeyframeRequest(request.mid)),
-            Event::RawPacket(raw) => self.note_raw(now, *raw),
-            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) if self.estimator.is_none() => {
-                Some(PeerOutput::Estimate(estimate.as_u64()))
-            }
-            Event::MediaEgressStats(stats) => {
-                self.pending.extend(stats.remote.map(|remote| PeerOutput::Received {
-                    mid: stats.mid,
-                    newest: *remote.maximum_sequence_number,
-                    lost: remote.packets_lost,
-                }));
-                Some(PeerOutput::Report {
-                    mid: stats.mid,
-                    egress: true,
-                    packets: stats.packets,
-                    nacks: stats.nacks,
-                    loss: stats.loss,
-                    rtt: stats.rtt,
-                })
+            Event::RawPacket(raw) => {
+                if let RawPacket::RtcpRx(report) = *raw {
+                    self.handle_report(now, report);
+                }
+                None
             }
             Event::MediaIngressStats(stats) => Some(PeerOutput::Report {
                 mid: stats.mid,
@@ -572,38 +657,88 @@ impl Peer {
         }
     }
 
-    /// Lets the estimator know what has left and what has arrived.
-    fn note_raw(&mut self, now: Instant, raw: RawPacket) -> Option<PeerOutput> {
-        let estimator = self.estimator.as_mut()?;
-        match raw {
-            RawPacket::RtpTx(header, datagram) => {
-                estimator.sent(now, header.ext_vals.transport_cc?, datagram.len() + SRTP_TAG);
-                None
-            }
-            RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
-                let zero = self.clock_zero;
-                let base = u64::from(report.base_seq);
-                let feedback = &mut self.feedback;
-                feedback.begin(report.feedback_count, report.base_seq);
-                let packets = report.into_iter(zero, base.into()).map(|(number, _, arrival)| {
-                    feedback.packet(low_16(*number), arrival.is_some());
-                    (low_16(*number), arrival.map(|arrival| arrival.saturating_duration_since(zero)))
+    /// Something that the receiver reports. The engine takes it too, but knows nothing of the slots' streams.
+    fn handle_report(&mut self, now: Instant, report: Rtcp) {
+        match report {
+            Rtcp::Twcc(feedback) => self.handle_feedback(now, feedback),
+            Rtcp::Nack(nack) => {
+                let missed = nack.reports.iter().flat_map(|entry| {
+                    let following = (0..16).filter(|bit| entry.blp & (1 << bit) != 0);
+                    std::iter::once(entry.pid).chain(following.map(|bit| entry.pid.wrapping_add(bit + 1)))
                 });
-                let changed = estimator.feedback(now, packets);
-                let estimate = estimator.estimate();
-                if changed {
-                    self.pacer.estimated(estimate);
+                for missing in self.egress.miss(now, *nack.ssrc, missed) {
+                    let bytes = missing.bytes + PACKET_OVERHEAD;
+                    self.pacer.push_repair(bytes, Waiting::Repair(missing.stream, missing.seq));
+                    self.engine_due = self.engine_due.min(now);
                 }
-                changed.then_some(PeerOutput::Estimate(estimate))
             }
-            _ => None,
+            Rtcp::Pli(request) => self.note_keyframe_request(*request.ssrc),
+            Rtcp::Fir(request) => {
+                for entry in &request.reports {
+                    self.note_keyframe_request(*entry.ssrc);
+                }
+            }
+            Rtcp::ReceiverReport(report) => {
+                report.reports.iter().for_each(|block| self.egress.reported(now, &block_of(block)));
+            }
+            Rtcp::SenderReport(report) => {
+                report.reports.iter().for_each(|block| self.egress.reported(now, &block_of(block)));
+            }
+            Rtcp::Remb(remb) if self.estimator.is_none() => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a float becomes the nearest whole number of bit/s, and nonsense 0"
+                )]
+                self.pending.push_back(PeerOutput::Estimate(remb.bitrate as u64));
+            }
+            _ => {}
         }
+    }
+
+    fn note_keyframe_request(&mut self, ssrc: u32) {
+        self.pending.extend(self.egress.mid_of(ssrc).map(PeerOutput::KeyframeRequest));
+    }
+
+    /// Lets the estimator know what has arrived.
+    fn handle_feedback(&mut self, now: Instant, report: Twcc) {
+        let Some(estimator) = self.estimator.as_mut() else { return };
+        let zero = self.clock_zero;
+        let base = u64::from(report.base_seq);
+        let feedback = &mut self.feedback;
+        feedback.begin(report.feedback_count, report.base_seq);
+        let packets = report.into_iter(zero, base.into()).map(|(number, _, arrival)| {
+            feedback.packet(low_16(*number), arrival.is_some());
+            (low_16(*number), arrival.map(|arrival| arrival.saturating_duration_since(zero)))
+        });
+        let changed = estimator.feedback(now, packets);
+        let estimate = estimator.estimate();
+        if changed {
+            self.pacer.estimated(estimate);
+            self.pending.push_back(PeerOutput::Estimate(estimate));
+        }
+    }
+
+    fn sum_up(&mut self, summary: Summary) {
+        let Summary { mid, packets, nacks, loss, rtt, received } = summary;
+        self.pending.extend(received.map(|(newest, lost)| PeerOutput::Received { mid, newest, lost }));
+        self.pending.push_back(PeerOutput::Report { mid, egress: true, packets, nacks, loss, rtt });
     }
 
     /// Packets to this peer that feedback has told of since the last call, and the lost ones of them. Feedback comes many times a
     /// second, and knows only of what was sent.
     pub fn take_feedback(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.feedback.told), std::mem::take(&mut self.feedback.lost))
+        let (told, lost) = (std::mem::take(&mut self.feedback.told), std::mem::take(&mut self.feedback.lost));
+        self.note_loss(told, lost);
+        (told, lost)
+    }
+
+    fn note_loss(&mut self, told: u64, lost: u64) {
+        if told >= LOSS_PACKETS {
+            #[expect(clippy::cast_precision_loss, reason = "packets of a second")]
+            let share = lost as f32 / told as f32;
+            self.loss = (self.loss + share) / 2.0;
+        }
     }
 
     /// How many bytes of filling should leave now, for a probe; to be followed by [`Peer::fill`].
@@ -613,10 +748,11 @@ impl Peer {
 
     /// Writes a packet of filling into a slot that carries nothing; gives its size. Receivers take a packet without payload for
     /// padding; the list of contributing sources (RFC 3550, section 5.1) makes it larger.
-    pub fn fill(&mut self, captured: Instant, mid: Mid, seq: u64, rtp_time: u32) -> usize {
+    pub fn fill(&mut self, now: Instant, captured: Instant, mid: Mid, seq: u64, rtp_time: u32) -> usize {
         let Some(pt) = self.prime_pt(mid, Kind::Video) else { return usize::MAX };
-        let payload: Arc<[u8]> = Arc::new([]);
-        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, captured, payload).csrc(&[0; FILL_SOURCES]));
+        let Some(stream) = self.egress.stream_of(mid) else { return usize::MAX };
+        let packet = Packet { sources: FILL_SOURCES, ..Packet::empty(*pt, seq, rtp_time, captured) };
+        self.send(now, stream, packet, false);
         FILL_BYTES
     }
 
@@ -699,8 +835,8 @@ impl Peer {
     /// Primes a slot, see [`crate::forward::rewrite::Rewriter::prime`].
     pub fn prime(&mut self, now: Instant, mid: Mid, kind: Kind, seq: u64, rtp_time: u32) {
         let Some(pt) = self.prime_pt(mid, kind) else { return };
-        let payload: Arc<[u8]> = Arc::new([]);
-        self.send(mid, RtpWrite::new(pt, seq.into(), rtp_time, now, payload));
+        let Some(stream) = self.egress.stream_of(mid) else { return };
+        self.send(now, stream, Packet::empty(*pt, seq, rtp_time, now), false);
     }
 
     /// A payload type of a slot for packets without payload.
@@ -722,8 +858,10 @@ impl Peer {
     }
 
     /// Writes a packet into a slot; on a slow network faces leave before pages. Several may be written before [`Peer::handle_timeout`] and [`Peer::poll`].
+    #[expect(clippy::too_many_arguments, reason = "what the packet was, what it becomes, and where it goes")]
     pub fn write(
         &mut self,
+        now: Instant,
         mid: Mid,
         pt: Pt,
         is_face: bool,
@@ -731,56 +869,58 @@ impl Peer {
         rewritten: Rewritten,
         captured: Instant,
     ) {
-        // Fresh values: the publisher's mid and rid mean nothing here.
-        let mut exts = ExtensionValues {
-            audio_level: incoming.audio_level.map(|(level, _)| level),
-            voice_activity: incoming.audio_level.map(|(_, voice)| voice),
-            video_orientation: incoming.orientation,
-            ..ExtensionValues::default()
+        let Some(stream) = self.egress.stream_of(mid) else { return };
+        let level = |(level, voice): (i8, bool)| level.unsigned_abs() & 0x7f | if voice { 0x80 } else { 0 };
+        let packet = Packet {
+            pt: *pt,
+            seq: rewritten.seq,
+            rtp_time: rewritten.rtp_time,
+            captured,
+            marker: rewritten.marker,
+            audio_level: incoming.audio_level.map(level),
+            orientation: incoming.orientation.map(|orientation| orientation as u8),
+            dependency: rewritten.dependency,
+            sources: 0,
+            head: rewritten.head,
+            payload: rewritten.payload,
         };
-        if let Some(dependency) = rewritten.dependency {
-            exts.user_values.set(DescriptorBytes(dependency));
-        }
-        let place = (pt, rewritten.seq, rewritten.rtp_time, captured);
-        let mut write =
-            RtpWrite::new(pt, rewritten.seq.into(), rewritten.rtp_time, captured, rewritten.payload)
-                .marker(rewritten.marker)
-                .nackable(incoming.codec != Codec::Opus)
-                .ext_vals(exts);
-        if let Some(patch) = rewritten.vp8_patch {
-            write = write.vp8_patch(patch);
-        }
         if incoming.codec == Codec::Opus {
-            self.send(mid, write);
+            self.send(now, stream, packet, false);
         } else {
-            let waiting = Waiting { mid, write, place };
-            self.pacer.push(incoming.payload.len() + PACKET_OVERHEAD, is_face, waiting);
+            let bytes = packet.payload.len() + PACKET_OVERHEAD;
+            self.pacer.push(bytes, is_face, Waiting::Packet(stream, packet));
         }
     }
 
     /// Nothing that was sent on a slot is sent again.
     pub fn forget_sent(&mut self, mid: Mid) {
-        let Some((_, ssrc)) = self.slots.iter().find(|(slot, _)| *slot == mid) else { return };
-        if let Some(stream) = self.rtc.direct_api().stream_tx(ssrc) {
-            // A new cache is an empty one.
-            stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
-        }
+        self.egress.forget(mid);
     }
 
     /// What still waits to leave on a slot leaves without what it shows: its source may not be seen any more.
     pub fn blank(&mut self, mid: Mid) {
-        for waiting in self.pacer.waiting_mut().filter(|waiting| waiting.mid == mid) {
-            let (pt, seq, rtp_time, captured) = waiting.place;
-            let payload: Arc<[u8]> = Arc::new([]);
-            waiting.write = RtpWrite::new(pt, seq.into(), rtp_time, captured, payload);
+        let Some(stream) = self.egress.stream_of(mid) else { return };
+        for waiting in self.pacer.waiting_mut() {
+            match waiting {
+                Waiting::Packet(slot, packet) if *slot == stream => packet.blank(),
+                _ => {}
+            }
         }
     }
 
-    fn send(&mut self, mid: Mid, write: RtpWrite) {
-        let Some((_, ssrc)) = self.slots.iter().find(|(slot, _)| *slot == mid) else { return };
-        if let Some(stream) = self.rtc.direct_api().stream_tx(ssrc) {
-            stream.write_rtp(write);
+    fn send(&mut self, now: Instant, stream: usize, packet: Packet, keep: bool) {
+        let sealed = self.egress.send(now, stream, packet, keep);
+        self.transmit(now, sealed);
+    }
+
+    /// Sends a sealed packet along the path. Before there is one there is nothing to send.
+    fn transmit(&mut self, now: Instant, sealed: Option<Sealed>) {
+        let (Some(sealed), Some(path)) = (sealed, self.path) else { return };
+        if let (Some(estimator), Some(number)) = (self.estimator.as_mut(), sealed.transport) {
+            estimator.sent(now, number, sealed.datagram.len());
         }
+        let (source, destination) = (path.local, path.remote);
+        self.pending.push_back(PeerOutput::Transmit { source, destination, contents: sealed.datagram });
     }
 
     /// Has the estimator find out whether the network carries this much, in bit/s.
@@ -791,9 +931,11 @@ impl Peer {
     }
 
     /// Asks this publisher for a keyframe of one layer.
-    pub fn request_keyframe(&mut self, mid: Mid, rid: Option<Rid>) {
+    pub fn request_keyframe(&mut self, now: Instant, mid: Mid, rid: Option<Rid>) {
         if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, rid) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
+            // It leaves with the engine's next turn, which is now.
+            self.engine_due = self.engine_due.min(now);
         }
     }
 
@@ -801,6 +943,7 @@ impl Peer {
     pub fn close(&mut self) {
         // Fails only when it is closed already.
         let _ = self.rtc.close();
+        self.stirred = true;
     }
 }
 
@@ -810,6 +953,62 @@ fn accept(rtc: &mut Rtc, text: &str, lines: &[MediaLine]) -> Result<String, Offe
         .map_err(|error| malformed(&error))?;
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
     Ok(keep_offered_sound(text, &answer.to_sdp_string()))
+}
+
+/// Whether an m-line of the offer is a slot: the participant only receives on it.
+fn is_slot(line: &MediaLine) -> bool {
+    line.receives && !line.sends
+}
+
+/// Takes the streams of the slots from the engine, once its answer has named them. It would report them as if nothing were sent, and what is
+/// sealed for them with its keys must be sealed in one place ([`crate::egress`]).
+fn take_slots(rtc: &mut Rtc, lines: &[MediaLine], zero: (Instant, Duration)) -> Egress {
+    let mut streams = Vec::new();
+    for line in lines.iter().filter(|line| is_slot(line)) {
+        let Some(kind) = line.kind else { continue };
+        let mut direct = rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(line.mid, None) else { continue };
+        let (ssrc, repair) = (stream.ssrc(), stream.rtx());
+        direct.remove_stream_tx(ssrc);
+        let Some(media) = rtc.media(line.mid) else { continue };
+        streams.push(StreamConfig {
+            mid: line.mid,
+            kind,
+            ssrc: *ssrc,
+            repair_ssrc: repair.map(|ssrc| *ssrc),
+            ids: extension_ids(media),
+            cname: media.cname().to_owned(),
+        });
+    }
+    let params = rtc.codec_config().params();
+    let repairs = params.iter().filter_map(|params| Some((*params.pt(), *params.resend()?)));
+    Egress::new(streams, repairs.collect::<Vec<_>>(), zero)
+}
+
+/// Ids of the header extensions that packets are sent with.
+fn extension_ids(media: &Media) -> ExtensionIds {
+    let known = media.remote_extmap();
+    let id = |extension| known.id_of(extension).unwrap_or(0);
+    let descriptor = known.iter().find(|(_, extension)| extension.as_uri() == DESCRIPTOR_URI);
+    ExtensionIds {
+        mid: id(Extension::RtpMid),
+        transport: id(Extension::TransportSequenceNumber),
+        sent_at: id(Extension::AbsoluteSendTime),
+        audio_level: id(Extension::AudioLevel),
+        orientation: id(Extension::VideoOrientation),
+        dependency: descriptor.map_or(0, |(id, _)| id),
+    }
+}
+
+fn block_of(report: &ReceptionReport) -> egress::Block {
+    egress::Block {
+        ssrc: *report.ssrc,
+        fraction: report.fraction_lost,
+        lost: report.packets_lost,
+        newest: report.max_seq,
+        last_report: report.last_sr_time,
+        delay: report.last_sr_delay,
+    }
 }
 
 /// The codec of a payload type, if it is one that is forwarded.

@@ -139,7 +139,8 @@ fn worker(events: mpsc::Sender<Event>) -> Worker {
     let socket = Socket::bind(0, []).unwrap();
     let candidates = vec![SocketAddr::new(ip("127.0.0.1"), socket.port())];
     let now = Instant::now();
-    let node = Node::new(NodeConfig { candidates: candidates.clone() }, now);
+    let node =
+        Node::new(NodeConfig { candidates: candidates.clone(), unix_time: crate::clock::unix_time() }, now);
     let signals = Arc::new(Signals {
         waker: Waker::new().unwrap(),
         stop: AtomicBool::new(false),

@@ -19,7 +19,7 @@ export const CRATE_ARROWS = {
 /** Floors inside sfu, lowest first: a module imports from its own floor or a lower one, never from a higher one. */
 export const SFU_FLOORS = [
   ['io', 'media', 'id', 'codec', 'limits', 'counters', 'proof'],
-  ['peer', 'publish', 'forward', 'bandwidth'],
+  ['peer', 'publish', 'forward', 'bandwidth', 'egress'],
   ['room'],
   ['node'],
 ];

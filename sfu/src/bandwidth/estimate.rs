@@ -32,6 +32,8 @@ const THROUGHPUT_WINDOW: Duration = Duration::from_millis(500);
 const DRAIN_PERCENT: u64 = 88;
 /// Time between two cuts: the effect of the first has to be seen.
 const CUT_PAUSE: Duration = Duration::from_millis(300);
+/// How long after a cut for a queue the network still counts as full.
+const CONGESTED: Duration = Duration::from_secs(2);
 /// Packets over which loss is measured, and least for which it means something.
 const LOSS_WINDOW: usize = 150;
 const LOSS_LEAST: usize = 30;
@@ -117,6 +119,8 @@ pub struct Estimator {
     /// When delay began to stand above [`QUEUE`].
     queue_since: Option<Instant>,
     cut_at: Option<Instant>,
+    /// When it was last cut because of a queue.
+    drained_at: Option<Instant>,
     /// Delay at the last cut, in microseconds, and cuts since that did not lower it.
     cut_delay: i64,
     cuts_in_vain: u32,
@@ -149,6 +153,7 @@ impl Estimator {
             base_since: None,
             queue_since: None,
             cut_at: None,
+            drained_at: None,
             cut_delay: 0,
             cuts_in_vain: 0,
             arrived: VecDeque::new(),
@@ -166,6 +171,12 @@ impl Estimator {
     /// What the network carries, in bit/s.
     pub fn estimate(&self) -> u64 {
         self.estimate
+    }
+
+    /// Whether what is lost may be lost because too much is sent: a queue stands, or did a moment ago. Networks that lose at random have none.
+    pub fn is_congested(&self, now: Instant) -> bool {
+        let lately = |cut: Instant| now.saturating_duration_since(cut) < CONGESTED;
+        self.queue_since.is_some() || self.drained_at.is_some_and(lately)
     }
 
     /// How much would be used if it got through, in bit/s. Probes look for more only up to this.
@@ -409,6 +420,7 @@ impl Estimator {
             return;
         }
         self.cut_delay = delay;
+        self.drained_at = Some(now);
         let through = self.throughput().unwrap_or(self.estimate);
         self.cut(now, through / 100 * DRAIN_PERCENT);
     }

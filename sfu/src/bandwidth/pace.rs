@@ -25,6 +25,7 @@ const FAST_BITS_PER_SECOND: u64 = 6_000_000;
 /// See the [module](self). `T` is what leaves.
 #[derive(Debug)]
 pub struct Pacer<T> {
+    repairs: Line<T>,
     faces: Line<T>,
     pages: Line<T>,
     /// Bytes a second; none for a network that is not known, or fast.
@@ -51,7 +52,14 @@ impl<T> Default for Line<T> {
 
 impl<T> Default for Pacer<T> {
     fn default() -> Self {
-        Pacer { faces: Line::default(), pages: Line::default(), rate: None, credit: 0, reckoned: None }
+        Pacer {
+            repairs: Line::default(),
+            faces: Line::default(),
+            pages: Line::default(),
+            rate: None,
+            credit: 0,
+            reckoned: None,
+        }
     }
 }
 
@@ -69,9 +77,16 @@ impl<T> Pacer<T> {
         line.waiting.push_back((bytes, what));
     }
 
+    /// Takes in the repair of something that had left: the receiver waits for it, so it goes before all else.
+    pub fn push_repair(&mut self, bytes: usize, what: T) {
+        self.repairs.bytes += bytes as u64;
+        self.repairs.waiting.push_back((bytes, what));
+    }
+
     /// All that waits, to be changed.
     pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.faces.waiting.iter_mut().chain(&mut self.pages.waiting).map(|(_, what)| what)
+        let lines = [&mut self.repairs, &mut self.faces, &mut self.pages];
+        lines.into_iter().flat_map(|line| &mut line.waiting).map(|(_, what)| what)
     }
 
     /// What may leave now, of each kind in the order in which it came.
@@ -84,7 +99,9 @@ impl<T> Pacer<T> {
             }
             self.credit -= size as i128 * MICRO;
         }
-        let line = if self.faces.waiting.is_empty() { &mut self.pages } else { &mut self.faces };
+        let line = [&mut self.repairs, &mut self.faces, &mut self.pages]
+            .into_iter()
+            .find(|line| !line.waiting.is_empty())?;
         let (bytes, what) = line.waiting.pop_front()?;
         line.bytes -= bytes as u64;
         Some(what)
@@ -101,13 +118,15 @@ impl<T> Pacer<T> {
     /// Bytes a second, faster when what waits would be too late otherwise.
     fn rate(&self) -> Option<u64> {
         let within = |bytes: u64, time: Duration| bytes * 1_000 / time.as_millis() as u64;
-        let needed = within(self.faces.bytes, LONGEST_FACE) + within(self.pages.bytes, LONGEST);
+        let needed =
+            within(self.repairs.bytes + self.faces.bytes, LONGEST_FACE) + within(self.pages.bytes, LONGEST);
         self.rate.map(|rate| rate.max(needed))
     }
 
     /// Size of what leaves next.
     fn next_size(&self) -> Option<usize> {
-        self.faces.waiting.front().or(self.pages.waiting.front()).map(|(size, _)| *size)
+        let lines = [&self.repairs, &self.faces, &self.pages];
+        lines.into_iter().find_map(|line| line.waiting.front()).map(|(size, _)| *size)
     }
 
     fn reckon(&mut self, now: Instant, rate: u64) {

@@ -10,9 +10,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::rtp::{Vp8Descriptor, Vp8Patch};
+use str0m::rtp::Vp8Descriptor;
 
 use crate::codec::Codec;
+use crate::egress::packet::Head;
 use crate::forward::map::{GapMap, LeftOut};
 use crate::publish::dependency::Described;
 use crate::publish::vp9::Vp9Descriptor;
@@ -65,8 +66,8 @@ pub struct Rewritten {
     pub marker: bool,
     /// The dependency descriptor, for codecs whose receivers need it.
     pub dependency: Option<Arc<[u8]>>,
-    /// To be applied to a VP8 payload.
-    pub vp8_patch: Option<Vp8Patch>,
+    /// To be put over the payload, with VP8.
+    pub head: Head,
     /// The payload; the source's own unless its codec needs a changed copy. Empty where a packet is left out whose place could not be
     /// closed any more.
     pub payload: Arc<[u8]>,
@@ -214,7 +215,7 @@ impl Rewriter {
             rtp_time: packet.rtp_time.wrapping_add(epoch.time_offset),
             marker: packet.marker,
             dependency: None,
-            vp8_patch: None,
+            head: Head::default(),
             payload: Arc::clone(packet.payload),
         };
         let newest = self.note(&rewritten);
@@ -249,7 +250,7 @@ impl Rewriter {
             rtp_time: packet.rtp_time.wrapping_add(epoch.time_offset),
             marker: false,
             dependency: None,
-            vp8_patch: None,
+            head: Head::default(),
             payload: Arc::new([]),
         };
         if empty.seq + MAX_LATE_PACKETS < self.next_seq {
@@ -284,21 +285,14 @@ impl Rewriter {
 
     fn rewrite_vp8(&mut self, epoch: Epoch, rewritten: &mut Rewritten, newest: bool) {
         let Ok(descriptor) = Vp8Descriptor::parse(&rewritten.payload) else { return };
-        let mut patch = descriptor.patch();
         let mut picture_id = None;
         if let Some(id) = descriptor.picture_id() {
             let extended = self.extend_picture_id(id);
             let shift = self.pictures.pass(extended).unwrap_or(0);
-            let id = id.wrapping_add(epoch.picture_id_offset).wrapping_sub(low_16(shift)) & 0x7fff;
-            patch = patch.picture_id(id);
-            picture_id = Some(id);
+            picture_id = Some(id.wrapping_add(epoch.picture_id_offset).wrapping_sub(low_16(shift)) & 0x7fff);
         }
         let tl0 = descriptor.tl0_pic_idx().map(|tl0| tl0.wrapping_add(epoch.tl0_offset));
-        if let Some(tl0) = tl0 {
-            patch = patch.tl0_pic_idx(tl0);
-        }
-        // Refused only for a 7 bit picture id that would not fit; such a source keeps its own ids.
-        rewritten.vp8_patch = patch.build().ok();
+        rewritten.head = vp8_head(&rewritten.payload, picture_id, tl0).unwrap_or_default();
         self.note_ids(picture_id, tl0, newest);
     }
 
@@ -359,6 +353,38 @@ fn picture_ids(codec: Codec, payload: &[u8]) -> (Option<u16>, Option<u8>) {
         }),
         Codec::Opus | Codec::H264 | Codec::Av1 => (None, None),
     }
+}
+
+/// The descriptor of a VP8 payload (RFC 7741, section 4.2) with these numbers in it. `None` where there is nothing to change, or for a picture
+/// id of 7 bits that would not fit: such a source keeps its own ids.
+fn vp8_head(payload: &[u8], picture_id: Option<u16>, tl0: Option<u8>) -> Option<Head> {
+    let mut head = Head::of(payload);
+    let bytes = head.bytes_mut();
+    let has = |byte: u8, bit: u8| byte & bit != 0;
+    if !has(*bytes.first()?, 0x80) {
+        return None;
+    }
+    let extension = *bytes.get(1)?;
+    let mut at = 2;
+    if has(extension, 0x80) {
+        let long = has(*bytes.get(at)?, 0x80);
+        if let Some(id) = picture_id {
+            let [high, low] = id.to_be_bytes();
+            if long {
+                *bytes.get_mut(at)? = 0x80 | high;
+                *bytes.get_mut(at + 1)? = low;
+            } else {
+                *bytes.get_mut(at)? = u8::try_from(id).ok().filter(|id| *id < 0x80)?;
+            }
+        }
+        at += if long { 2 } else { 1 };
+    }
+    if has(extension, 0x40)
+        && let Some(tl0) = tl0
+    {
+        *bytes.get_mut(at)? = tl0;
+    }
+    Some(head)
 }
 
 #[cfg(test)]
@@ -488,7 +514,7 @@ mod tests {
                     prop_assert_eq!(rewritten.seq, last_seq + 1);
                     let ahead = rewritten.rtp_time.wrapping_sub(last_time);
                     prop_assert!(ahead > 0 && ahead < 90_000 * 60, "timestamp went by {}", ahead);
-                    prop_assert!(rewritten.vp8_patch.is_some());
+                    prop_assert_ne!(rewritten.head, Head::default());
                     let id_out = rewriter.last_picture_id;
                     prop_assert_eq!(id_out, last_id.map_or(id_out, |last| (last + 1) & 0x7fff));
                     let tl0_out = rewriter.last_tl0;

@@ -292,7 +292,7 @@ impl Member {
         let captured = now.checked_sub(FILL_AGE).unwrap_or(now);
         while due > 0 {
             let (seq, rtp_time, captured) = slot.rewriter.fill(captured);
-            due = due.saturating_sub(self.peer.fill(captured, slot.mid, seq, rtp_time));
+            due = due.saturating_sub(self.peer.fill(now, captured, slot.mid, seq, rtp_time));
         }
         wrote
     }

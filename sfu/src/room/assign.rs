@@ -259,6 +259,7 @@ impl Room {
             place.carry(next);
             let mid = place.mid;
             member.peer.blank(mid);
+            member.peer.forget_sent(mid);
         }
         self.unsubscribe(current, key, slot);
     }
@@ -271,6 +272,7 @@ impl Room {
         place.carry(None);
         let mid = place.mid;
         member.peer.blank(mid);
+        member.peer.forget_sent(mid);
         for track in tracks.into_iter().flatten() {
             self.unsubscribe(track, key, slot);
         }

@@ -32,6 +32,7 @@ impl Room {
     /// if another.
     pub(super) fn forward(
         &mut self,
+        now: Instant,
         by: &Forwarded<'_>,
         subscriber: Subscriber,
         out: &mut Outbox,
@@ -73,7 +74,7 @@ impl Room {
         }
         let payload_type = slot.protect(levels, switched.is_some(), payload_type, &mut rewritten);
         let is_face = reference.source == Source::Camera;
-        receiver.peer.write(slot.mid, payload_type, is_face, incoming, rewritten, captured);
+        receiver.peer.write(now, slot.mid, payload_type, is_face, incoming, rewritten, captured);
         out.counters.rtp_forwarded += 1;
         self.touch(subscriber.member);
         switched

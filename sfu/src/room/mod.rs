@@ -646,7 +646,7 @@ impl Room {
             };
             let seen = seen(layer_index, incoming, standing, keyframe);
             let by = Forwarded { reference, seen, incoming, described: described.as_ref(), captured };
-            if let Some(old) = self.forward(&by, subscriber, out) {
+            if let Some(old) = self.forward(now, &by, subscriber, out) {
                 switched.push((subscriber, old));
             }
         }
@@ -662,7 +662,8 @@ impl Room {
                     layer.stand(incoming.codec, &incoming.payload, incoming.dependency.as_ref());
                 let seen = seen(layer_index, incoming, standing, false);
                 let (described, captured) = (described.as_ref(), *captured);
-                self.forward(&Forwarded { reference, seen, incoming, described, captured }, *subscriber, out);
+                let by = Forwarded { reference, seen, incoming, described, captured };
+                self.forward(now, &by, *subscriber, out);
             }
         }
         for (subscriber, old) in switched {

@@ -154,7 +154,7 @@ impl Room {
         let Some(layer) = track.layers.get_mut(layer) else { return };
         // A layer that does not send cannot answer; it starts with a keyframe when it does.
         if layer.live && layer.keyframes.poll(now) {
-            member.peer.request_keyframe(mid, layer.rid);
+            member.peer.request_keyframe(now, mid, layer.rid);
             self.keyframe_requests_sent += 1;
             self.touch(reference.member);
         }

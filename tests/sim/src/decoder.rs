@@ -24,8 +24,9 @@ const AUDIO_WAIT: Duration = Duration::from_millis(60);
 const START_HOLD: Duration = Duration::from_millis(50);
 /// Between two keyframe requests while none came.
 const KEYFRAME_RETRY: Duration = Duration::from_millis(300);
-/// How far timestamps may be off the clock of arrivals before lips, or the jitter buffer, lose them.
-const TIMESTAMP_SLACK: Duration = Duration::from_millis(1500);
+/// How far timestamps may be off the clock of arrivals: a page of text waits for up to 2.5 s before a slow network, and then in its queue.
+/// A wrong offset at a switch of sources would be off by what lies between two random numbers.
+const TIMESTAMP_SLACK: Duration = Duration::from_millis(4_000);
 
 /// One RTP packet of a slot, as it came out of SRTP (repairs already unwrapped).
 #[derive(Debug, Clone)]

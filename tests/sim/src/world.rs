@@ -34,6 +34,8 @@ pub use person::{Announced, Person, Seen, Sighting};
 
 /// Steps at one instant after which something must be going round in circles.
 const STEPS_AT_ONE_INSTANT: u32 = 200_000;
+/// Unix time when a world begins.
+const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
 /// How long after a slot has changed what it carries packets from before may still be decoded: repairs take time.
 const GRACE: Duration = Duration::from_millis(1200);
 
@@ -181,7 +183,7 @@ impl World {
         fastrand::seed(seed);
         let clock = Clock::new();
         let node_at = SocketAddr::from(([192, 0, 2, 1], 3478));
-        let node = Node::new(NodeConfig { candidates: vec![node_at] }, clock.now());
+        let node = Node::new(NodeConfig { candidates: vec![node_at], unix_time: UNIX_TIME }, clock.now());
         let certificate = str0m::crypto::from_feature_flags()
             .dtls_provider
             .generate_certificate()
