@@ -424,7 +424,7 @@ impl Peer {
     /// Has the engine send something of no consequence where it would send media now: it does not tell what a check has nominated, and only
     /// what it sends shows it. Receivers know no application of this name (RFC 4585, section 6.4).
     fn ask_for_path(&mut self) {
-        let Some(ssrc) = self.egress.streams().next().map(|stream| stream.ssrc) else { return };
+        let ssrc = self.egress.foreign_ssrc();
         let name: Arc<[u8]> = Arc::from(*b"path");
         self.rtc.direct_api().send_app_specific_feedback(ssrc.into(), ssrc.into(), name);
     }
@@ -539,8 +539,8 @@ impl Peer {
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever these came from; the rest goes along the path.
                     let along = transmit.contents.first().is_some_and(|first| *first >= 20);
-                    if along && self.path.is_none_or(|path| path.remote != transmit.destination) {
-                        let (remote, local) = (transmit.destination, transmit.source);
+                    let (remote, local) = (transmit.destination, transmit.source);
+                    if along && self.path.is_none_or(|path| (path.remote, path.local) != (remote, local)) {
                         self.path = Some(Path { remote, local, heard: now });
                     }
                     return PeerOutput::Transmit {

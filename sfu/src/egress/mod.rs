@@ -198,6 +198,14 @@ impl Egress {
             .find(|stream| stream.config.ssrc == ssrc || stream.config.repair_ssrc == Some(ssrc))
     }
 
+    /// An SSRC that is none of these streams': what the engine seals has to be under another than what is sealed here.
+    pub fn foreign_ssrc(&self) -> u32 {
+        let ours =
+            |ssrc: u32| self.streams().any(|stream| stream.ssrc == ssrc || stream.repair_ssrc == Some(ssrc));
+        // 0 is for probes.
+        (1..=u32::MAX).find(|ssrc| !ours(*ssrc)).expect("there are fewer streams than numbers")
+    }
+
     /// The m-line of the stream with this SSRC.
     pub fn mid_of(&mut self, ssrc: u32) -> Option<Mid> {
         self.by_ssrc(ssrc).map(|stream| stream.config.mid)
@@ -447,5 +455,48 @@ fn extend_32(newest: u64, low: u32) -> Option<u64> {
         Some(newest + u64::from(ahead))
     } else {
         newest.checked_sub(u64::from(ahead.wrapping_neg()))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may start from any instant")]
+mod tests {
+    use super::*;
+
+    fn egress(ssrcs: &[(u32, u32)]) -> Egress {
+        let streams = ssrcs.iter().map(|(ssrc, repair)| StreamConfig {
+            mid: "0".into(),
+            kind: Kind::Video,
+            ssrc: *ssrc,
+            repair_ssrc: Some(*repair),
+            ids: ExtensionIds::default(),
+            cname: "lectern".into(),
+        });
+        Egress::new(streams.collect(), [(96, 97)], (Instant::now(), Duration::ZERO))
+    }
+
+    #[test]
+    fn what_the_engine_seals_is_under_no_stream_of_ours() {
+        assert_eq!(egress(&[]).foreign_ssrc(), 1);
+        assert_eq!(egress(&[(1, 2), (4, 3)]).foreign_ssrc(), 5);
+    }
+
+    #[test]
+    fn numbers_are_extended_to_the_nearest() {
+        assert_eq!(extend(70_000, 4_464), Some(70_000));
+        assert_eq!(extend(65_536, 65_535), Some(65_535));
+        assert_eq!(extend(65_535, 0), Some(65_536));
+        assert_eq!(extend(5, 65_000), None, "before the first");
+        assert_eq!(extend_32(5, u32::MAX), None);
+        assert_eq!(extend_32(1 << 33, 1), Some((1 << 33) + 1));
+    }
+
+    #[test]
+    fn nothing_leaves_before_there_are_keys() {
+        let now = Instant::now();
+        let mut egress = egress(&[(1, 2)]);
+        assert!(egress.send(now, 0, Packet::empty(96, 1000, 0, now), true).is_none());
+        assert!(egress.poll_report(now).is_none() && egress.timeout().is_none());
+        assert!(egress.miss(now, 1, [1000].into_iter()).is_empty());
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
 use sfu::id::{PeerId, RoomId};
-use sfu::io::{AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture};
+use sfu::io::{AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture, Transmit};
 use sfu::media::{Audience, Source};
 use sfu::{Node, NodeConfig};
 use str0m::config::DtlsCert;
@@ -166,6 +166,9 @@ pub struct World {
     certificate: DtlsCert,
     events: Vec<(Instant, Event)>,
     strays: Vec<(SocketAddr, Vec<u8>)>,
+    /// The last number of the node's SRTCP to each person, by its sender. The node and its engine seal with one key, so each sender must be counted by
+    /// one of them: else a nonce might come twice.
+    reports: BTreeMap<(usize, u32), u32>,
     faults: Vec<String>,
     digest: u64,
 }
@@ -212,6 +215,7 @@ impl World {
             certificate,
             events: Vec::new(),
             strays: Vec::new(),
+            reports: BTreeMap::new(),
             faults: Vec::new(),
             digest: 0xCBF2_9CE4_8422_2325,
         }
@@ -564,7 +568,10 @@ impl World {
                     self.node_timeout = at;
                     break;
                 }
-                Output::Transmit(transmit) => batch.push(transmit),
+                Output::Transmit(transmit) => {
+                    self.note_report(&transmit);
+                    batch.push(transmit);
+                }
                 Output::Event(event) => self.handle_event(event),
                 Output::Record(_) => {}
             }
@@ -581,6 +588,15 @@ impl World {
             let link = &mut self.people[who].down;
             let arrivals = pass(link, now, &transmit.contents, self.spare_handshakes);
             self.enqueue(arrivals, Recipient::Person, transmit.destination, &transmit.contents);
+        }
+    }
+
+    /// Each sender of reports is counted by one (see the field).
+    fn note_report(&mut self, transmit: &Transmit) {
+        let Some((ssrc, number)) = report_nonce(&transmit.contents) else { return };
+        let Some(&who) = self.by_public.get(&transmit.destination) else { return };
+        if self.reports.insert((who, ssrc), number).is_some_and(|before| number <= before) {
+            self.faults.push(format!("{who}: two count the reports of {ssrc:x}, now at {number:x}"));
         }
     }
 
@@ -664,4 +680,11 @@ impl Drop for World {
             eprintln!("world: seed {}, step {:?}, at {:?}", self.seed, self.step, self.clock.elapsed());
         }
     }
+}
+
+/// What the nonce of an SRTCP packet is made of: its sender, and its number at the end (RFC 7714, section 9.1).
+fn report_nonce(contents: &[u8]) -> Option<(u32, u32)> {
+    let [128..=191, 192..=223, _, _, ssrc @ ..] = contents else { return None };
+    let word = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.try_into().ok()?));
+    Some((word(ssrc.get(..4)?)?, word(contents.last_chunk::<4>()?)?))
 }
