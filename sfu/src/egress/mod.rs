@@ -60,6 +60,7 @@ struct Stream {
     repair_known: bool,
     next_repair: u64,
     newest: u64,
+    sealed: SealedNumbers,
     sent: SentPackets,
     /// Packets, and bytes of payload, without repairs.
     packets: u64,
@@ -74,6 +75,44 @@ struct Stream {
     /// It has sent since its last report.
     unreported: bool,
     reception: Reception,
+}
+
+/// How far back a number may still be used: further than the rewriter looks for late packets.
+const NUMBERS: u64 = 1024;
+
+/// Which numbers of a stream have been sealed, of the last [`NUMBERS`]. Two packets with one number would be sealed with one nonce, so that whoever
+/// has both can forge others (RFC 7714, section 8.1); that must not hang on the care of those who number.
+#[derive(Debug, Default)]
+struct SealedNumbers {
+    /// One more than the newest.
+    next: u64,
+    bits: [u64; (NUMBERS / 64) as usize],
+}
+
+impl SealedNumbers {
+    /// Whether this number may be used; it counts as used.
+    fn take(&mut self, seq: u64) -> bool {
+        if seq + NUMBERS < self.next {
+            return false;
+        }
+        if seq >= self.next {
+            let from = self.next.max((seq + 1).saturating_sub(NUMBERS));
+            for skipped in from..=seq {
+                let (word, bit) = Self::place(skipped);
+                self.bits[word] &= !bit;
+            }
+            self.next = seq + 1;
+        }
+        let (word, bit) = Self::place(seq);
+        let used = self.bits[word] & bit != 0;
+        self.bits[word] |= bit;
+        !used
+    }
+
+    fn place(seq: u64) -> (usize, u64) {
+        let index = seq % NUMBERS;
+        (usize::try_from(index / 64).expect("few words"), 1 << (index % 64))
+    }
 }
 
 /// A packet on its way, sealed.
@@ -149,6 +188,7 @@ impl Egress {
             repair_known: false,
             next_repair: 1,
             newest: 0,
+            sealed: SealedNumbers::default(),
             sent: SentPackets::default(),
             packets: 0,
             bytes: 0,
@@ -216,10 +256,13 @@ impl Egress {
         self.round_trip
     }
 
-    /// Seals a packet; with `keep`, it can be repaired later. `None` before there are keys.
+    /// Seals a packet; with `keep`, it can be repaired later. `None` before there are keys, and for a number that has been used.
     pub fn send(&mut self, now: Instant, stream: usize, packet: Packet, keep: bool) -> Option<Sealed> {
         let sealer = self.sealer.as_mut()?;
         let stream = self.streams.get_mut(stream)?;
+        if !stream.sealed.take(packet.seq) {
+            return None;
+        }
         let clock = now.saturating_duration_since(self.zero.0);
         let sending = Sending {
             ssrc: stream.config.ssrc,
@@ -479,6 +522,34 @@ mod tests {
     fn what_the_engine_seals_is_under_no_stream_of_ours() {
         assert_eq!(egress(&[]).foreign_ssrc(), 1);
         assert_eq!(egress(&[(1, 2), (4, 3)]).foreign_ssrc(), 5);
+    }
+
+    #[test]
+    fn no_number_is_used_twice() {
+        let mut numbers = SealedNumbers::default();
+        assert!(numbers.take(1000) && numbers.take(1002) && numbers.take(1001));
+        assert!(!numbers.take(1000) && !numbers.take(1001) && !numbers.take(1002));
+        assert!(numbers.take(1000 + NUMBERS), "the place of 1000, but another number");
+        assert!(!numbers.take(1001) && !numbers.take(1000 + NUMBERS));
+        assert!(numbers.take(1003), "late");
+        assert!(numbers.take(90_000) && !numbers.take(1004), "too late to know");
+        assert!(numbers.take(90_000 - NUMBERS + 1) && !numbers.take(90_000));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_number_is_used_twice_in_any_order(steps in proptest::collection::vec(-1_200i64..1_200, 1..400)) {
+            let mut numbers = SealedNumbers::default();
+            let mut used = std::collections::BTreeSet::new();
+            let mut at = 5_000u64;
+            for step in steps {
+                at = at.saturating_add_signed(step);
+                let taken = numbers.take(at);
+                proptest::prop_assert!(!taken || used.insert(at), "{at} twice");
+                let newest = used.last().copied().unwrap_or(at);
+                proptest::prop_assert!(taken || used.contains(&at) || at + NUMBERS <= newest, "{at} refused");
+            }
+        }
     }
 
     #[test]
