@@ -15,7 +15,7 @@ const BURST_BYTES: u64 = 6_000;
 /// No face waits longer: late is worse than lost.
 const LONGEST_FACE: Duration = Duration::from_millis(700);
 /// Nor a page. A page of text is a keyframe of 50 to 150 kB, which takes its time on a slow network; forced out faster it is lost
-/// there, and asked for again and again. Faces go before it.
+/// there, and asked for again and again. Faces go before it, until it has waited this long; from then on they take turns: faces that take all there is would never let it end.
 const LONGEST: Duration = Duration::from_millis(2_500);
 /// Millionths of a byte in a byte.
 const MICRO: i128 = 1_000_000;
@@ -28,6 +28,8 @@ pub struct Pacer<T> {
     repairs: Line<T>,
     faces: Line<T>,
     pages: Line<T>,
+    /// A page that has waited too long went before the rest, last; each second time the rest goes.
+    page_last: bool,
     /// Bytes a second; none for a network that is not known, or fast.
     rate: Option<u64>,
     /// What may leave now, in millionths of a byte, so that nothing is lost between two looks that are near to each other; negative after
@@ -37,11 +39,30 @@ pub struct Pacer<T> {
     reckoned: Option<Instant>,
 }
 
-/// What waits of one kind, with its size in bytes.
+/// What waits of one kind.
 #[derive(Debug)]
 struct Line<T> {
-    waiting: VecDeque<(usize, T)>,
+    waiting: VecDeque<Waiting<T>>,
     bytes: u64,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    bytes: usize,
+    since: Instant,
+    what: T,
+}
+
+impl<T> Line<T> {
+    fn push(&mut self, now: Instant, bytes: usize, what: T) {
+        self.bytes += bytes as u64;
+        self.waiting.push_back(Waiting { bytes, since: now, what });
+    }
+
+    /// Whether its first has waited longer than that.
+    fn is_overdue(&self, now: Instant, longest: Duration) -> bool {
+        self.waiting.front().is_some_and(|first| now.saturating_duration_since(first.since) >= longest)
+    }
 }
 
 impl<T> Default for Line<T> {
@@ -56,6 +77,7 @@ impl<T> Default for Pacer<T> {
             repairs: Line::default(),
             faces: Line::default(),
             pages: Line::default(),
+            page_last: false,
             rate: None,
             credit: 0,
             reckoned: None,
@@ -71,45 +93,51 @@ impl<T> Pacer<T> {
     }
 
     /// Takes in what is to leave, of this size in bytes: part of a face, or of a page to be read.
-    pub fn push(&mut self, bytes: usize, is_face: bool, what: T) {
+    pub fn push(&mut self, now: Instant, bytes: usize, is_face: bool, what: T) {
         let line = if is_face { &mut self.faces } else { &mut self.pages };
-        line.bytes += bytes as u64;
-        line.waiting.push_back((bytes, what));
+        line.push(now, bytes, what);
     }
 
     /// Takes in the repair of something that had left: the receiver waits for it, so it goes before all else.
-    pub fn push_repair(&mut self, bytes: usize, what: T) {
-        self.repairs.bytes += bytes as u64;
-        self.repairs.waiting.push_back((bytes, what));
+    pub fn push_repair(&mut self, now: Instant, bytes: usize, what: T) {
+        self.repairs.push(now, bytes, what);
     }
 
     /// All that waits, to be changed.
     pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let lines = [&mut self.repairs, &mut self.faces, &mut self.pages];
-        lines.into_iter().flat_map(|line| &mut line.waiting).map(|(_, what)| what)
+        lines.into_iter().flat_map(|line| &mut line.waiting).map(|waiting| &mut waiting.what)
     }
 
     /// What may leave now, of each kind in the order in which it came.
     pub fn poll(&mut self, now: Instant) -> Option<T> {
-        let size = self.next_size()?;
-        if let Some(rate) = self.rate() {
+        self.repairs.waiting.front().or(self.faces.waiting.front()).or(self.pages.waiting.front())?;
+        let rate = self.rate();
+        if let Some(rate) = rate {
             self.reckon(now, rate);
             if self.credit <= 0 {
                 return None;
             }
-            self.credit -= size as i128 * MICRO;
         }
-        let line = [&mut self.repairs, &mut self.faces, &mut self.pages]
-            .into_iter()
-            .find(|line| !line.waiting.is_empty())?;
-        let (bytes, what) = line.waiting.pop_front()?;
+        self.page_last = !self.page_last && self.pages.is_overdue(now, LONGEST);
+        let page_first = self.page_last;
+        let lines = if page_first {
+            [&mut self.pages, &mut self.repairs, &mut self.faces]
+        } else {
+            [&mut self.repairs, &mut self.faces, &mut self.pages]
+        };
+        let line = lines.into_iter().find(|line| !line.waiting.is_empty())?;
+        let Waiting { bytes, what, .. } = line.waiting.pop_front()?;
         line.bytes -= bytes as u64;
+        if rate.is_some() {
+            self.credit -= bytes as i128 * MICRO;
+        }
         Some(what)
     }
 
     /// When something that waits may leave.
     pub fn timeout(&self) -> Option<Instant> {
-        self.next_size()?;
+        self.repairs.waiting.front().or(self.faces.waiting.front()).or(self.pages.waiting.front())?;
         let (rate, reckoned) = (self.rate()?, self.reckoned?);
         let micros = (1 - self.credit.min(0)) / i128::from(rate) + 1;
         Some(reckoned + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
@@ -121,12 +149,6 @@ impl<T> Pacer<T> {
         let needed =
             within(self.repairs.bytes + self.faces.bytes, LONGEST_FACE) + within(self.pages.bytes, LONGEST);
         self.rate.map(|rate| rate.max(needed))
-    }
-
-    /// Size of what leaves next.
-    fn next_size(&self) -> Option<usize> {
-        let lines = [&self.repairs, &self.faces, &self.pages];
-        lines.into_iter().find_map(|line| line.waiting.front()).map(|(size, _)| *size)
     }
 
     fn reckon(&mut self, now: Instant, rate: u64) {
@@ -171,13 +193,14 @@ mod tests {
     fn a_fast_or_unknown_network_takes_all_at_once() {
         for estimate in [None, Some(20_000_000)] {
             let mut pacer = Pacer::default();
+            let now = Instant::now();
             if let Some(estimate) = estimate {
                 pacer.estimated(estimate);
             }
             for packet in 0..200 {
-                pacer.push(1_200, false, packet);
+                pacer.push(now, 1_200, false, packet);
             }
-            let left = drain(&mut pacer, Instant::now());
+            let left = drain(&mut pacer, now);
             assert!(left.iter().all(|(at, _)| at.is_zero()) && left.len() == 200);
         }
     }
@@ -189,7 +212,7 @@ mod tests {
         let start = Instant::now();
         // 24 kB at 72 kB/s, but for the burst: 250 ms.
         for packet in 0..20 {
-            pacer.push(1_200, false, packet);
+            pacer.push(start, 1_200, false, packet);
         }
         let left = drain(&mut pacer, start);
         assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
@@ -197,7 +220,7 @@ mod tests {
         assert!((180 * MS..400 * MS).contains(&last), "{last:?}");
         let later = start + Duration::from_secs(1);
         for packet in 0..4 {
-            pacer.push(1_200, false, packet);
+            pacer.push(later, 1_200, false, packet);
         }
         assert!(drain(&mut pacer, later).iter().all(|(at, _)| at.is_zero()), "a usual frame goes at once");
     }
@@ -206,14 +229,41 @@ mod tests {
     fn faces_go_before_a_page() {
         let mut pacer = Pacer::default();
         pacer.estimated(500_000);
+        let now = Instant::now();
         for packet in 0..50 {
-            pacer.push(1_200, false, packet);
+            pacer.push(now, 1_200, false, packet);
         }
-        pacer.push(1_200, true, 100);
-        let left = drain(&mut pacer, Instant::now());
+        pacer.push(now, 1_200, true, 100);
+        let left = drain(&mut pacer, now);
         let face = left.iter().find(|(_, packet)| *packet == 100).expect("left").0;
         let page = left.last().expect("left").0;
         assert!(face < 20 * MS && page > 500 * MS, "{face:?}, {page:?}");
+    }
+
+    #[test]
+    fn a_page_ends_although_faces_and_repairs_take_all_there_is() {
+        let mut pacer = Pacer::default();
+        pacer.estimated(400_000);
+        let start = Instant::now();
+        for packet in 0..20 {
+            pacer.push(start, 1_200, false, packet);
+        }
+        let mut page_left = Vec::new();
+        for step in 0..5_000u32 {
+            let now = start + step * MS;
+            // Twice what the network carries.
+            if step % 12 == 0 {
+                pacer.push(now, 1_200, true, 1_000);
+                pacer.push_repair(now, 200, 1_000);
+            }
+            while let Some(what) = pacer.poll(now) {
+                if what < 1_000 {
+                    page_left.push(now - start);
+                }
+            }
+        }
+        assert_eq!(page_left.len(), 20);
+        assert!(page_left.last().is_some_and(|last| *last < LONGEST + 700 * MS), "{page_left:?}");
     }
 
     proptest! {
@@ -224,12 +274,13 @@ mod tests {
             estimate in 60_000u64..8_000_000,
         ) {
             let mut pacer = Pacer::default();
+            let now = Instant::now();
             pacer.estimated(estimate);
             let count = u32::try_from(sizes.len()).expect("few");
             for (packet, size) in (0..).zip(sizes) {
-                pacer.push(size, false, packet);
+                pacer.push(now, size, false, packet);
             }
-            let left = drain(&mut pacer, Instant::now());
+            let left = drain(&mut pacer, now);
             prop_assert_eq!(left.iter().map(|(_, packet)| *packet).collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
             let last = left.last().expect("all left").0;
             // The rate falls with what waits, so that the end takes longer than the bound of the beginning.

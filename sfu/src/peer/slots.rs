@@ -60,7 +60,7 @@ impl Peer {
                 });
                 for missing in self.egress.miss(now, *nack.ssrc, missed) {
                     let bytes = missing.bytes + PACKET_OVERHEAD;
-                    self.pacer.push_repair(bytes, Waiting::Repair(missing.stream, missing.seq));
+                    self.pacer.push_repair(now, bytes, Waiting::Repair(missing.stream, missing.seq));
                     self.engine_due = self.engine_due.min(now);
                 }
             }
@@ -204,7 +204,7 @@ impl Peer {
             self.send(now, stream, packet, false);
         } else {
             let bytes = packet.payload.len() + PACKET_OVERHEAD;
-            self.pacer.push(bytes, is_face, Waiting::Packet(stream, packet));
+            self.pacer.push(now, bytes, is_face, Waiting::Packet(stream, packet));
         }
     }
 
