@@ -38,8 +38,7 @@ for (const codec of ['vp9', 'av1']) {
     });
     await world.join(right, { room, identity: 'ben', look: 2, codec, viewWidth: 1280, viewHeight: 720 });
     await right.sees('ben', 'ada', 0, { frames: 20, within: 30_000 });
-    const sentWidth = async () =>
-      (await left.do('stats', 'ada')).sent.find((stream) => stream.kind === 'video')?.width;
+    const sentWidth = async () => (await left.do('stats', 'ada')).sent.find((stream) => stream.kind === 'video')?.width;
     // Chromium scales all layers together while it finds out what the network and the machine can do, so what ben should get is a
     // share of what ada sends now.
     let shown;
