@@ -1,13 +1,5 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
-import {
-  audioPacketsSent,
-  figures,
-  iceServers,
-  lie,
-  receivedAudioEnergy,
-  soundFigures,
-  ways,
-} from './connections.mjs';
+import { audioPacketsSent, figures, iceServers, lie, receivedAudioEnergy, soundFigures, ways } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
 import { read, screen } from './screen.mjs';
 import { Ear, Eye, paint, tone } from './sources.mjs';
