@@ -31,12 +31,20 @@ const SEND_BUFFER: u32 = 64 * 1024;
 /// How long to wait when the system gives no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A port that listens. Dropping it ends nothing in order; [`Listening::stop`] does.
+/// A port that listens, until it is dropped; [`Listening::stop`] waits for the end.
 pub struct Listening {
     address: SocketAddr,
     outbox: Arc<Outbox>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     listener: Task<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.outbox.stop.store(true, SeqCst);
+        self.outbox.waker.wake();
+    }
 }
 
 impl Listening {
@@ -61,7 +69,7 @@ impl Listening {
             }
         })?;
         let listener = tokio::spawn(accept(turn.clone(), tcp));
-        Ok(Listening { address, outbox, thread, listener })
+        Ok(Listening { address, outbox, thread: Some(thread), listener })
     }
 
     /// Where it listens, on both transports.
@@ -69,13 +77,11 @@ impl Listening {
         self.address
     }
 
-    /// Ends it.
-    pub fn stop(self) {
-        self.listener.abort();
-        self.outbox.stop.store(true, SeqCst);
-        self.outbox.waker.wake();
-        // It does nothing that takes long.
-        if self.thread.join().is_err() {
+    /// Ends it, and waits for its thread, which does nothing that takes long.
+    pub fn stop(mut self) {
+        let thread = self.thread.take();
+        drop(self);
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of TURN has panicked");
         }
     }

@@ -226,10 +226,6 @@ impl Turn {
             () = writer => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
-        // With its connection goes the allocation (RFC 8656, section 3.1).
-        if let Some(client) = streaming.client {
-            client.end();
-        }
     }
 
     /// Ends all allocations and streams.
@@ -244,6 +240,15 @@ struct Streaming<'a> {
     asker: Asker,
     out: mpsc::Sender<Vec<u8>>,
     client: Option<Arc<Client>>,
+}
+
+/// With its connection goes the allocation (RFC 8656, section 3.1), however it ends.
+impl Drop for Streaming<'_> {
+    fn drop(&mut self) {
+        if let Some(client) = &self.client {
+            client.end();
+        }
+    }
 }
 
 impl Streaming<'_> {

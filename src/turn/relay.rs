@@ -144,6 +144,7 @@ impl Shared {
             }
             return Taken::Nothing;
         }
+        let client = client.filter(|client| !client.is_over());
         let outcome = {
             let mut state = client.map(|client| lock(&client.state));
             let session = state.as_mut().map(|state| &mut state.session);

@@ -256,6 +256,9 @@ impl Session {
         if !self.filter.permits(peer) {
             return Err(Dropped::Peer);
         }
+        if self.expires <= now {
+            return Err(Dropped::Permission);
+        }
         match self.permissions.get(&peer.ip()) {
             Some(expires) if *expires > now => Ok(()),
             _ => Err(Dropped::Permission),

@@ -58,7 +58,9 @@ fn permissions_and_channels_end_in_their_time() {
     assert_eq!(session.from_client(&channel, start), Ok((media, 4..13)));
     assert_eq!(session.from_peer(media, b"by number", start), Ok(channel.clone()));
 
-    // The permission first; renewed, the channel's own end.
+    // The permission first; renewed, the channel's own end. The allocation itself is refreshed.
+    session.refresh(start + PERMISSION);
+    session.refresh(start + CHANNEL);
     let later = start + PERMISSION + SECOND;
     assert_eq!(session.from_client(&channel, later), Err(Dropped::Permission));
     session.permit(&[media.ip()], later).unwrap();
@@ -69,6 +71,10 @@ fn permissions_and_channels_end_in_their_time() {
     assert!(wire::message(&session.from_peer(media, b"x", end).unwrap()).is_some());
     // And its number is free again.
     assert!(session.may_bind(0x4001, media, end));
+
+    let over = session.expires();
+    session.permit(&[media.ip()], over).unwrap();
+    assert_eq!(session.from_client(&packet, over), Err(Dropped::Permission));
 }
 
 #[test]
