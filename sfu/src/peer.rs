@@ -221,6 +221,8 @@ pub struct Peer {
     /// What leaves for its slots.
     egress: Egress,
     closed: bool,
+    /// ICE hears nothing, and nothing has proved since that somebody is there: nothing may be sent (RFC 7675, section 5.1).
+    silent: bool,
     /// The engine has something to be polled for.
     stirred: bool,
     /// When the engine wants to be woken.
@@ -295,6 +297,7 @@ impl Peer {
             streams: Vec::new(),
             egress,
             closed: false,
+            silent: false,
             stirred: true,
             engine_due: now,
             repairs: Vec::new(),
@@ -413,10 +416,13 @@ impl Peer {
             Some(128..=191) if proof::opened() == opened => return Taken::Unproved,
             _ => {}
         }
-        if let Some(path) = self.path.as_mut().filter(|path| path.remote == source) {
-            path.heard = now;
-        } else if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) {
-            self.ask_for_path();
+        self.silent = false;
+        match self.path.as_mut() {
+            Some(path) if path.remote == source => path.heard = now,
+            Some(_) if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) => {
+                self.ask_for_path();
+            }
+            _ => {}
         }
         Taken::Proved
     }
@@ -570,14 +576,17 @@ impl Peer {
             if estimator.is_probing() { Some(now + FILL_STEP) } else { estimator.timeout() }
         });
         let copy = self.copies.front().map(|copy| copy.due);
-        let others = [estimator, copy, self.pacer.timeout(), self.egress.timeout()];
+        let others = [estimator, copy, self.pacer.timeout(now), self.egress.timeout()];
         others.into_iter().flatten().fold(self.engine_due, Instant::min)
     }
 
     fn translate(&mut self, now: Instant, event: Event) -> Option<PeerOutput> {
         match event {
             Event::Connected => Some(PeerOutput::Connected),
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => Some(PeerOutput::Silent),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                self.silent = true;
+                Some(PeerOutput::Silent)
+            }
             Event::Closed => Some(PeerOutput::Closed),
             Event::RtpPacket(packet) => self.translate_rtp(packet).map(PeerOutput::Rtp),
             Event::RawPacket(raw) => {

@@ -135,10 +135,10 @@ impl<T> Pacer<T> {
         Some(what)
     }
 
-    /// When something that waits may leave.
-    pub fn timeout(&self) -> Option<Instant> {
+    /// When something that waits may leave: at once on a network that is fast or not known.
+    pub fn timeout(&self, now: Instant) -> Option<Instant> {
         self.repairs.waiting.front().or(self.faces.waiting.front()).or(self.pages.waiting.front())?;
-        let (rate, reckoned) = (self.rate()?, self.reckoned?);
+        let (Some(rate), Some(reckoned)) = (self.rate(), self.reckoned) else { return Some(now) };
         let micros = (1 - self.credit.min(0)) / i128::from(rate) + 1;
         Some(reckoned + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
@@ -181,7 +181,7 @@ mod tests {
             while let Some(what) = pacer.poll(now) {
                 left.push((now - from, what));
             }
-            pacer.timeout()
+            pacer.timeout(now)
         } {
             assert!(at > now || pacer.poll(now).is_none(), "it would go round in circles");
             now = at.max(now + Duration::from_micros(100));

@@ -31,9 +31,12 @@ const AGAIN_PERCENT: u32 = 90;
 const AGAIN_LEAST: Duration = Duration::from_millis(15);
 /// What a round trip is taken for before it is known.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
-/// Most that repairs may take, as a share of what is sent, in percent; and what they may take beyond, in bytes: a page of text that was lost whole.
+/// Most that repairs may take, as a share of what is sent, in percent.
 const REPAIR_PERCENT: i64 = 100;
-const REPAIR_BURST: i64 = 200_000;
+/// What they may take beyond, as time of the network, and at most in bytes: a page of text that was lost whole. On a narrow network a loss of that
+/// size is a flood, which repairs would keep up.
+const REPAIR_BURST: Duration = Duration::from_millis(500);
+const REPAIR_BURST_MOST: i64 = 200_000;
 
 /// What a slot's stream is made of.
 #[derive(Debug, Clone)]
@@ -161,8 +164,9 @@ pub struct Egress {
     repair_types: Box<[u8; 128]>,
     next_transport: u16,
     round_trip: Option<Duration>,
-    /// Bytes that repairs may take now.
+    /// Bytes that repairs may take now, and at most at once.
     repair_credit: i64,
+    repair_burst: i64,
     report_due: Option<Instant>,
     summary_due: Option<Instant>,
     /// Any time, and Unix time then.
@@ -206,7 +210,8 @@ impl Egress {
             repair_types: table,
             next_transport: 0,
             round_trip: None,
-            repair_credit: REPAIR_BURST,
+            repair_credit: REPAIR_BURST_MOST,
+            repair_burst: REPAIR_BURST_MOST,
             report_due: None,
             summary_due: None,
             zero,
@@ -219,6 +224,13 @@ impl Egress {
         if self.sealer.is_none() {
             self.sealer = Sealer::new(agreed);
         }
+    }
+
+    /// The network carries this much, in bit/s.
+    pub fn estimated(&mut self, bits_per_second: u64) {
+        let bytes = u128::from(bits_per_second) * REPAIR_BURST.as_millis() / 8_000;
+        self.repair_burst = i64::try_from(bytes).unwrap_or(i64::MAX).min(REPAIR_BURST_MOST);
+        self.repair_credit = self.repair_credit.min(self.repair_burst);
     }
 
     /// Its streams, in the order of the offer.
@@ -287,7 +299,7 @@ impl Egress {
         stream.newest = stream.newest.max(packet.seq);
         stream.line = Some((packet.rtp_time, packet.captured));
         let earned = size(&datagram) * REPAIR_PERCENT / 100;
-        self.repair_credit = (self.repair_credit + earned).min(REPAIR_BURST);
+        self.repair_credit = (self.repair_credit + earned).min(self.repair_burst);
         if !stream.unreported {
             stream.unreported = true;
             let due = stream.reported.map_or(now, |reported| (reported + REPORT_INTERVAL).max(now));

@@ -30,6 +30,7 @@ const COPY_INTERVAL: Duration = Duration::from_millis(12);
 pub(super) const FILL_STEP: Duration = Duration::from_millis(4);
 const FILL_SOURCES: u8 = 15;
 const FILL_BYTES: usize = 12 + 4 * FILL_SOURCES as usize + 16 + egress::TAG + 28;
+
 /// What waits for its turn on a slow network.
 pub(super) enum Waiting {
     /// A packet of a picture, on this stream.
@@ -61,7 +62,6 @@ impl Peer {
                 for missing in self.egress.miss(now, *nack.ssrc, missed) {
                     let bytes = missing.bytes + PACKET_OVERHEAD;
                     self.pacer.push_repair(now, bytes, Waiting::Repair(missing.stream, missing.seq));
-                    self.engine_due = self.engine_due.min(now);
                 }
             }
             Rtcp::Pli(request) => self.note_keyframe_request(*request.ssrc),
@@ -107,6 +107,7 @@ impl Peer {
         let estimate = estimator.estimate();
         if changed {
             self.pacer.estimated(estimate);
+            self.egress.estimated(estimate);
             self.pending.push_back(PeerOutput::Estimate(estimate));
         }
     }
@@ -131,6 +132,14 @@ impl Peer {
             let share = lost as f32 / told as f32;
             self.loss = (self.loss + share) / 2.0;
         }
+    }
+
+    /// Whether a probe is under way or due.
+    pub fn wants_filling(&self, now: Instant) -> bool {
+        let due = |at: Instant| at <= now;
+        self.estimator
+            .as_ref()
+            .is_some_and(|estimator| estimator.is_probing() || estimator.timeout().is_some_and(due))
     }
 
     /// How many bytes of filling should leave now, for a probe; to be followed by [`Peer::fill`].
@@ -229,9 +238,12 @@ impl Peer {
         self.transmit(now, sealed);
     }
 
-    /// Sends a sealed packet along the path. Before there is one there is nothing to send.
+    /// Sends a sealed packet along the path. Before there is one, and to nobody who is there any more, there is nothing to send.
     pub(super) fn transmit(&mut self, now: Instant, sealed: Option<Sealed>) {
         let (Some(sealed), Some(path)) = (sealed, self.path) else { return };
+        if self.closed || self.silent {
+            return;
+        }
         if let (Some(estimator), Some(number)) = (self.estimator.as_mut(), sealed.transport) {
             estimator.sent(now, number, sealed.datagram.len());
         }

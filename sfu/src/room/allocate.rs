@@ -281,20 +281,21 @@ impl Room {
 }
 
 impl Member {
-    /// Tops a probe up with packets on a slot that carries nothing. Whether it wrote any.
-    pub fn fill(&mut self, now: Instant) -> bool {
+    /// Tops a probe up with packets on a slot that carries nothing.
+    pub fn fill(&mut self, now: Instant) {
+        if !self.peer.wants_filling(now) {
+            return;
+        }
         let takes = |slot: &Slot, active| slot.kind == Kind::Video && slot.rewriter.takes_filling(active);
         let place = |active| self.slots.iter().position(|slot| takes(slot, active));
-        let Some(slot) = place(false).or_else(|| place(true)) else { return false };
+        let Some(slot) = place(false).or_else(|| place(true)) else { return };
         let slot = &mut self.slots[slot];
         let mut due = self.peer.poll_fill(now);
-        let wrote = due > 0;
         let captured = now.checked_sub(FILL_AGE).unwrap_or(now);
         while due > 0 {
             let (seq, rtp_time, captured) = slot.rewriter.fill(captured);
             due = due.saturating_sub(self.peer.fill(now, captured, slot.mid, seq, rtp_time));
         }
-        wrote
     }
 
     /// Has the estimator look for what the pictures could use; tells whether that is something else than before.

@@ -441,13 +441,7 @@ impl Room {
         if let Some(member) = self.member_mut(key) {
             member.dirty = false;
             member.peer.handle_timeout(now);
-            self.drain(now, key, out);
-        }
-        // Filling after media: the engine sends the streams of one turn in any order.
-        if let Some(member) = self.member_mut(key)
-            && member.fill(now)
-        {
-            member.peer.handle_timeout(now);
+            member.fill(now);
             self.drain(now, key, out);
         }
     }
@@ -530,18 +524,13 @@ impl Room {
         }
         member.last_heard = now;
         let peer = member.id;
-        for index in 0..member.slots.len() {
-            let Some(member) = self.member_mut(key) else { return };
-            let slot = &mut member.slots[index];
+        for slot in &mut member.slots {
             if slot.rewriter.is_primed() {
                 slot.restart();
                 continue;
             }
             let (seq, time) = slot.rewriter.prime(now);
             member.peer.prime(now, slot.mid, slot.kind, seq, time);
-            // One by one, as the engine sends the streams of one turn in any order, and runs should follow from their seeds.
-            member.peer.handle_timeout(now);
-            self.drain(now, key, out);
         }
         out.outputs.push_back(Output::Event(Event::Connected { room, peer }));
         self.touch(key);

@@ -87,7 +87,7 @@ pub struct Join {
     pub trace_packets: bool,
     /// Notes each frame in [`Person::sightings`]; off for crowds.
     pub note_frames: bool,
-    /// Reports each packet (transport-wide feedback). The engine resends the streams of one turn in the order of a hash map, and the numbers
+    /// Reports each packet (transport-wide feedback). The people's engine resends the streams of one turn in the order of a hash map, and the numbers
     /// that they get by it decide, now and then, what an estimate becomes. Without it, and without loss, a run follows from its seed in each
     /// detail; else it is the same but for such small differences.
     pub feedback: bool,

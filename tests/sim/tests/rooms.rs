@@ -37,7 +37,7 @@ fn two_people_see_and_hear_each_other_within_half_a_second() {
 
 #[test]
 fn a_run_follows_from_its_seed() {
-    // Where datagrams overtake each other and come twice. What is lost is sent again, and the engine does that in an order of its own.
+    // Where datagrams overtake each other and come twice. What is lost is sent again, and the people's engine does that in an order of its own.
     let run = |seed| {
         let mut world = World::new(seed);
         let room = world.open_room();
