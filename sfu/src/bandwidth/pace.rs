@@ -103,10 +103,15 @@ impl<T> Pacer<T> {
         self.repairs.push(now, bytes, what);
     }
 
-    /// All that waits, to be changed.
-    pub fn waiting_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let lines = [&mut self.repairs, &mut self.faces, &mut self.pages];
-        lines.into_iter().flat_map(|line| &mut line.waiting).map(|waiting| &mut waiting.what)
+    /// Changes what waits; `change` gives the new size in bytes of what it has changed, which then takes no longer to leave than that.
+    pub fn change(&mut self, mut change: impl FnMut(&mut T) -> Option<usize>) {
+        for line in [&mut self.repairs, &mut self.faces, &mut self.pages] {
+            for waiting in &mut line.waiting {
+                let Some(bytes) = change(&mut waiting.what) else { continue };
+                line.bytes = line.bytes - waiting.bytes as u64 + bytes as u64;
+                waiting.bytes = bytes;
+            }
+        }
     }
 
     /// What may leave now, of each kind in the order in which it came.
@@ -238,6 +243,22 @@ mod tests {
         let face = left.iter().find(|(_, packet)| *packet == 100).expect("left").0;
         let page = left.last().expect("left").0;
         assert!(face < 20 * MS && page > 500 * MS, "{face:?}, {page:?}");
+    }
+
+    #[test]
+    fn what_has_become_small_leaves_soon() {
+        let mut pacer = Pacer::default();
+        pacer.estimated(400_000);
+        let start = Instant::now();
+        for packet in 0..60 {
+            pacer.push(start, 1_200, true, packet);
+        }
+        pacer.change(|packet| (*packet < 50).then_some(76));
+        let left = drain(&mut pacer, start);
+        assert_eq!(left.len(), 60);
+        // 16 kB at 57 kB/s, but for the burst; as large as they were it would take 1.1 s.
+        assert!(left.last().is_some_and(|(at, _)| *at < 300 * MS), "{:?}", left.last());
+        assert_eq!(pacer.faces.bytes, 0);
     }
 
     #[test]

@@ -225,12 +225,13 @@ impl Peer {
     /// What still waits to leave on a slot leaves without what it shows: its source may not be seen any more.
     pub fn blank(&mut self, mid: Mid) {
         let Some(stream) = self.egress.stream_of(mid) else { return };
-        for waiting in self.pacer.waiting_mut() {
-            match waiting {
-                Waiting::Packet(slot, packet) if *slot == stream => packet.blank(),
-                _ => {}
+        self.pacer.change(|waiting| match waiting {
+            Waiting::Packet(slot, packet) if *slot == stream => {
+                packet.blank();
+                Some(PACKET_OVERHEAD)
             }
-        }
+            _ => None,
+        });
     }
 
     pub(super) fn send(&mut self, now: Instant, stream: usize, packet: Packet, keep: bool) {
