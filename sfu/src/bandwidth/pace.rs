@@ -30,6 +30,8 @@ pub struct Pacer<T> {
     pages: Line<T>,
     /// A page that has waited too long went before the rest, last; each second time the rest goes.
     page_last: bool,
+    /// A repair went last; while faces wait too, they take turns.
+    repair_last: bool,
     /// Bytes a second; none for a network that is not known, or fast.
     rate: Option<u64>,
     /// What may leave now, in millionths of a byte, so that nothing is lost between two looks that are near to each other; negative after
@@ -78,6 +80,7 @@ impl<T> Default for Pacer<T> {
             faces: Line::default(),
             pages: Line::default(),
             page_last: false,
+            repair_last: false,
             rate: None,
             credit: 0,
             reckoned: None,
@@ -98,7 +101,8 @@ impl<T> Pacer<T> {
         line.push(now, bytes, what);
     }
 
-    /// Takes in the repair of something that had left: the receiver waits for it, so it goes before all else.
+    /// Takes in the repair of something that had left: the receiver waits for it, so it goes at once, or in turns with
+    /// faces that wait too: into a network that is full, most of what is repaired is lost again.
     pub fn push_repair(&mut self, now: Instant, bytes: usize, what: T) {
         self.repairs.push(now, bytes, what);
     }
@@ -126,10 +130,13 @@ impl<T> Pacer<T> {
         }
         self.page_last = !self.page_last && self.pages.is_overdue(now, LONGEST);
         let page_first = self.page_last;
+        self.repair_last = !page_first && !self.repair_last && !self.repairs.waiting.is_empty();
         let lines = if page_first {
             [&mut self.pages, &mut self.repairs, &mut self.faces]
-        } else {
+        } else if self.repair_last {
             [&mut self.repairs, &mut self.faces, &mut self.pages]
+        } else {
+            [&mut self.faces, &mut self.repairs, &mut self.pages]
         };
         let line = lines.into_iter().find(|line| !line.waiting.is_empty())?;
         let Waiting { bytes, what, .. } = line.waiting.pop_front()?;
@@ -259,6 +266,33 @@ mod tests {
         // 16 kB at 57 kB/s, but for the burst; as large as they were it would take 1.1 s.
         assert!(left.last().is_some_and(|(at, _)| *at < 300 * MS), "{:?}", left.last());
         assert_eq!(pacer.faces.bytes, 0);
+    }
+
+    #[test]
+    fn repairs_without_end_do_not_keep_a_face() {
+        let mut pacer = Pacer::default();
+        pacer.estimated(400_000);
+        let start = Instant::now();
+        for packet in 0..10 {
+            pacer.push(start, 1_200, true, packet);
+        }
+        let mut face_left = Vec::new();
+        for step in 0..3_000u32 {
+            let now = start + step * MS;
+            if step % 12 == 0 {
+                pacer.push_repair(now, 1_200, 1_000);
+            }
+            while let Some(what) = pacer.poll(now) {
+                if what < 1_000 {
+                    face_left.push(now - start);
+                }
+            }
+        }
+        // 12 kB at half of 57 kB/s.
+        assert!(
+            face_left.len() == 10 && face_left.last().is_some_and(|last| *last < 500 * MS),
+            "{face_left:?}"
+        );
     }
 
     #[test]

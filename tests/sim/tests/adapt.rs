@@ -202,8 +202,14 @@ fn the_board_stays_when_faces_go() {
     world.run(12_000 * MS);
     assert_eq!(shown(&world, lecturer, Source::Screen), Some(Shown::Full));
     assert_eq!(shown(&world, lecturer, Source::Camera), Some(Shown::Full));
-    let found = world.run_until(8_000 * MS, |world| (1..=3).contains(&paused(world)));
-    assert!(found.is_some(), "{} of four others are paused", paused(&world));
+    let last = |world: &World| shown(world, others[3], Source::Camera) == Some(Shown::Paused);
+    let found = world.run_until(8_000 * MS, |world| (1..=3).contains(&paused(world)) && last(world));
+    assert!(
+        found.is_some(),
+        "{} of four others are paused, the last in line: {}",
+        paused(&world),
+        last(&world)
+    );
     assert_eq!(shown(&world, lecturer, Source::Screen), Some(Shown::Full));
     let state = told(&world, viewer, others[3], Source::Camera).expect("told");
     assert_eq!((state.shown, state.reason), (Shown::Paused, Some(Reason::Bandwidth)), "the last in line");
