@@ -1,7 +1,9 @@
-//! The addresses at which media reaches this machine: what goes into ICE candidates.
+//! The addresses at which media reaches this machine: what goes into ICE candidates; and networks of addresses.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// Most candidate addresses. Each costs every client a connectivity check per own address, and machines with many
 /// temporary IPv6 addresses or container bridges have dozens.
@@ -62,8 +64,62 @@ fn usable(ip: IpAddr) -> bool {
     !link_local && !ip.is_unspecified() && !ip.is_multicast()
 }
 
+/// An address, or all that begin alike: `10.1.2.3`, `10.0.0.0/8`, `2001:db8::/32`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Whether the address is in it. An IPv4-mapped address is not in an IPv4 network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => same_bits(u32::from(own), u32::from(ip), 32, self.bits),
+            (IpAddr::V6(own), IpAddr::V6(ip)) => same_bits(u128::from(own), u128::from(ip), 128, self.bits),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the first `bits` of `width` agree.
+fn same_bits<T>(a: T, b: T, width: u32, bits: u8) -> bool
+where
+    T: std::ops::BitXor<Output = T> + Into<u128>,
+{
+    let difference: u128 = (a ^ b).into();
+    // A shift by the whole width leaves nothing to compare, which is what /0 means.
+    difference.checked_shr(width - u32::from(bits)).unwrap_or(0) == 0
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is neither an address nor a network such as 10.0.0.0/8");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(width), str::parse).map_err(|_| wrong())?;
+        if bits > width { Err(wrong()) } else { Ok(Network { address, bits }) }
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ips(list: &str) -> Vec<IpAddr> {
@@ -99,5 +155,34 @@ mod tests {
         let found = candidates(&[]).unwrap();
         assert!(found.contains(&ips("127.0.0.1")[0]), "{found:?}");
         assert!(found.iter().all(|ip| usable(*ip)));
+    }
+
+    #[test]
+    fn networks_are_read_as_people_write_them() {
+        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10/8", "/8", "host", "10.0.0.0/-1"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+        let all: Network = "0.0.0.0/0".parse().unwrap();
+        assert!(
+            all.contains(ip("1.2.3.4")) && !all.contains(ip("::1")) && !all.contains(ip("::ffff:1.2.3.4"))
+        );
+        let some: Network = "2001:db8::/33".parse().unwrap();
+        assert!(some.contains(ip("2001:db8:7fff::1")) && !some.contains(ip("2001:db8:8000::1")));
+        let one: Network = "10.0.0.1".parse().unwrap();
+        assert!(one.contains(ip("10.0.0.1")) && !one.contains(ip("10.0.0.0")));
+    }
+
+    proptest! {
+        /// A network has exactly the addresses that begin like it.
+        #[test]
+        fn a_network_is_a_prefix(a: u32, b: u32, bits in 0_u8..=32) {
+            let network = Network { address: Ipv4Addr::from(a).into(), bits };
+            let same = bits == 0 || a >> (32 - bits) == b >> (32 - bits);
+            prop_assert_eq!(network.contains(Ipv4Addr::from(b).into()), same);
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 }

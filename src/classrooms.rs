@@ -25,6 +25,7 @@ pub use outlet::{Outlet, Packed};
 
 use crate::metrics::Metrics;
 use crate::store::LessonStore;
+use crate::turn::IceServers;
 use crate::worker::WorkerHandle;
 
 /// Media events that wait for one room: seconds of slots, speakers and quality of a large room.
@@ -130,6 +131,7 @@ struct Shared {
     classroom: ClassroomConfig,
     rooms_max: usize,
     queue: usize,
+    ice_servers: IceServers,
     closing: AtomicBool,
 }
 
@@ -147,6 +149,8 @@ pub struct ClassroomsConfig {
     pub rooms_max: usize,
     /// Requests that wait for one room.
     pub queue: usize,
+    /// For clients' connections.
+    pub ice_servers: IceServers,
 }
 
 impl Classrooms {
@@ -162,6 +166,7 @@ impl Classrooms {
             classroom: config.classroom,
             rooms_max: config.rooms_max,
             queue: config.queue,
+            ice_servers: config.ice_servers,
             closing: AtomicBool::new(false),
         });
         tokio::spawn(carry_events(shared.clone(), events));

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::addresses::Network;
+
 /// Something that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -111,6 +113,30 @@ settings! {
         public_url: Option<String> = "", web_address,
             "Where browsers find the server, for links, such as `https://class.example.org`. When unset, the API takes the host that it was asked at, and the demo `http://localhost` with the port.";
     }
+    "TURN" {
+        turn_port: Option<u16> = "", any,
+            "Port of the relay for clients that cannot reach the media ports, UDP and TCP. When unset 3478, or a free one when that is taken or `udp_port` is 0. 0: no relay.";
+        turn_host: Option<String> = "", host_name,
+            "Name or address at which clients reach that port. When unset, the first address of each family that clients reach the media ports at.";
+        turn_urls: Vec<String> = "", |urls| turn_links(urls),
+            "Other TURN servers that participants are sent to instead, such as `turn:turn.example.org:3478?transport=udp`; they share `turn_secret` (coturn: `use-auth-secret`, `deploy/coturn`). The relay inside is off then.";
+        turn_secret: Option<Secret> = "", long_secret::<16>,
+            "Makes and tests TURN credentials, at least 16 bytes. When unset, a new random one at each start.";
+        turn_credential_seconds: u64 = "3600", within::<60, 86_400>,
+            "How long a credential can begin allocations, in seconds; those that it has go on. Participants get new ones with each join, resume and ICE restart.";
+        turn_kilobits_per_second: u64 = "20000", within::<64, 10_000_000>,
+            "Most that one allocation relays, each way.";
+        turn_allocations_per_credential: u64 = "12", within::<1, 1000>,
+            "Most allocations of one credential. A browser takes one for each of its networks and each TURN URL.";
+        turn_allocations: u64 = "8000", within::<1, 60_000>,
+            "Most allocations in all, and most TCP connections to the relay; a quarter of these from one address. Each costs a file descriptor.";
+        turn_public_peers: bool = "false", any,
+            "Lets clients relay to public addresses too, not only to this server's media ports.";
+        turn_allow_peers: Vec<Network> = "", any,
+            "Addresses and networks (`10.1.0.0/16`) that clients may relay to besides.";
+        turn_deny_peers: Vec<Network> = "", any,
+            "Addresses and networks that they may not, even if allowed above: where the deployment's databases and consoles are. Private and other special addresses are refused anyway, and this machine's but for its media ports.";
+    }
     "Data and secrets" {
         data_dir: PathBuf = "data", any,
             "Folder of lessons and secrets. Made when missing.";
@@ -123,7 +149,7 @@ settings! {
         demo: bool = "false", any,
             "Prints links into a demo room.";
         ready_file: Option<PathBuf> = "", any,
-            "Written when the server is ready: JSON with `http`, `udp` and `pid`.";
+            "Written when the server is ready: JSON with `http`, `udp`, `turn` (if there is a relay) and `pid`.";
         drain_seconds: u64 = "8", within::<0, 3600>,
             "Longest time for an orderly end after Ctrl-C or SIGTERM, in seconds.";
         log: String = "info", |filter| log_filter(filter),
@@ -360,6 +386,7 @@ parsed! {
     u64, "a whole number";
     SocketAddr, "an address with a port, such as 0.0.0.0:8080";
     IpAddr, "an IP address";
+    Network, "an IP address or a network such as 10.0.0.0/8";
 }
 
 impl Value for String {
@@ -448,6 +475,26 @@ fn web_address(url: &Option<String>) -> Result<(), String> {
             Err(format!("`{url}` does not begin with http:// or https://"))
         }
         _ => Ok(()),
+    }
+}
+
+fn host_name(host: &Option<String>) -> Result<(), String> {
+    let is_good = |host: &str| match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
+    match host {
+        Some(host) if !is_good(host) => {
+            Err(format!("`{host}` is neither a name nor an address (IPv6 in brackets), without port"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn turn_links(urls: &[String]) -> Result<(), String> {
+    match urls.iter().find(|url| !["turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme))) {
+        Some(url) => Err(format!("`{url}` does not begin with turn: or turns:")),
+        None => Ok(()),
     }
 }
 

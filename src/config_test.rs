@@ -47,7 +47,7 @@ fn flag_before_environment_before_file_before_default() {
 #[test]
 fn a_wrong_value_names_its_key_and_where_it_came_from() {
     type Pairs = &'static [(&'static str, &'static str)];
-    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 10] = [
+    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 14] = [
         (&[("workers", "many")], &[], None, &["workers: `many` is not a whole number", "flag --workers"]),
         (&[], &[("LECTERN_UDP_PORT", "70000")], None, &["udp_port: ", "LECTERN_UDP_PORT in the environment"]),
         (&[], &[("LECTERN_WORKERS", "0")], None, &["workers: 0 is not between 1 and 256"]),
@@ -57,6 +57,10 @@ fn a_wrong_value_names_its_key_and_where_it_came_from() {
         (&[], &[], Some("workers 1"), &["is not TOML", "line 1"]),
         (&[("token-secret", "short")], &[], None, &["token_secret: too short: 5 bytes", "at least 32"]),
         (&[("api-key", "0123456789abcde")], &[], None, &["api_key: too short: 15 bytes", "at least 16"]),
+        (&[("turn-urls", "stun:x")], &[], None, &["turn_urls: `stun:x` does not begin with turn:"]),
+        (&[("turn-host", "a:1")], &[], None, &["turn_host: `a:1` is neither a name nor an address"]),
+        (&[("turn-secret", "short")], &[], None, &["turn_secret: too short: 5 bytes"]),
+        (&[("turn-deny-peers", "10/8")], &[], None, &["turn_deny_peers: `10/8` is not an IP address or a"]),
         (&[("public-ip", "10.0.0.1,0.0.0.0")], &[], None, &["public_ip: 0.0.0.0 is not an address that"]),
     ];
     for (flags, variables, file, parts) in cases {

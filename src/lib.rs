@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod secrets;
 mod server;
 pub mod store;
+pub mod turn;
 pub mod udp;
 pub mod worker;
 

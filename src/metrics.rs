@@ -206,6 +206,11 @@ pub struct Metrics {
     pub append_errors: IntCounter,
     pub room_events_dropped: IntCounter,
     pub pictures_reduced: IntGaugeVec,
+    pub turn_allocations: IntGauge,
+    pub turn_streams: IntGauge,
+    pub turn_bytes: IntCounterVec,
+    pub turn_refusals: IntCounterVec,
+    pub turn_dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -287,6 +292,23 @@ impl Metrics {
             pictures_reduced: gauges(
                 "lectern_pictures_reduced",
                 "Pictures that are shown smaller than asked for, or not at all, now, by reason.",
+                "reason",
+            ),
+            turn_allocations: gauge("lectern_turn_allocations", "Relayed addresses of TURN in use."),
+            turn_streams: gauge("lectern_turn_streams", "TCP connections of TURN."),
+            turn_bytes: counters(
+                "lectern_turn_bytes_total",
+                "Bytes that TURN has relayed, without its own headers: up from clients, down to them.",
+                "direction",
+            ),
+            turn_refusals: counters(
+                "lectern_turn_refusals_total",
+                "Requests to TURN that were refused, by reason; each client begins with a challenge.",
+                "reason",
+            ),
+            turn_dropped: counters(
+                "lectern_turn_dropped_total",
+                "Packets that TURN has not relayed, by reason.",
                 "reason",
             ),
             registry: registry.clone(),

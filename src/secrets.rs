@@ -107,12 +107,17 @@ fn read_or_make(folder: &Path, path: &Path) -> io::Result<String> {
     }
 }
 
-/// So many random bytes, in hexadecimal.
-pub fn random_hex<const BYTES: usize>() -> String {
+/// So many random bytes.
+pub fn random<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     // The system's source does not fail once the machine has booted; without it nothing here would be safe.
     getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+}
+
+/// So many random bytes, in hexadecimal.
+pub fn random_hex<const BYTES: usize>() -> String {
+    random::<BYTES>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
+use crate::turn::{self, Turn, TurnError};
 use crate::worker::{self, WorkerConfig, WorkerHandle};
 
 /// Events of all media workers that wait for the lessons: a second of a loaded machine.
@@ -82,6 +83,9 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// No relay.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
     /// No secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -106,6 +110,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listener: Task<()>,
     workers: Vec<(WorkerHandle, JoinHandle<()>)>,
+    turn: Option<Turn>,
+    turn_listening: Option<turn::Listening>,
     drain: Duration,
     /// Kept until the end, however it comes: the system lets go of it when the process dies.
     _lock: File,
@@ -116,6 +122,8 @@ pub struct Server {
 struct Ready<'a> {
     http: SocketAddr,
     udp: &'a [SocketAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<SocketAddr>,
     pid: u32,
 }
 
@@ -142,6 +150,8 @@ impl Server {
         let workers = start_workers(&settings, events_in)?;
         let stats: Vec<Arc<WorkerStats>> = workers.iter().map(|(handle, _)| handle.stats()).collect();
         let metrics = Arc::new(Metrics::new(stats));
+        let media = workers.iter().flat_map(|(handle, _)| handle.candidates().to_vec()).collect();
+        let turn = turn::start(&settings, media, metrics.clone())?;
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
@@ -154,6 +164,7 @@ impl Server {
                 },
                 rooms_max: count(settings.rooms),
                 queue: count(settings.room_queue_messages),
+                ice_servers: turn.ice_servers,
             },
             events,
         );
@@ -190,6 +201,8 @@ impl Server {
             stop,
             listener,
             workers,
+            turn: turn.turn,
+            turn_listening: turn.listening,
             drain: Duration::from_secs(settings.drain_seconds),
             _lock: lock,
         };
@@ -210,6 +223,11 @@ impl Server {
     /// Where the media workers listen.
     pub fn udp_addrs(&self) -> &[SocketAddr] {
         &self.udp
+    }
+
+    /// Where the relay listens, on UDP and TCP.
+    pub fn turn_addr(&self) -> Option<SocketAddr> {
+        self.turn_listening.as_ref().map(turn::Listening::address)
     }
 
     /// Where browsers find the server.
@@ -236,7 +254,13 @@ impl Server {
         for (handle, _) in &self.workers {
             handle.shutdown();
         }
+        if let Some(turn) = &self.turn {
+            turn.stop();
+        }
         let joined = tokio::task::spawn_blocking(move || {
+            if let Some(listening) = self.turn_listening {
+                listening.stop();
+            }
             for (_, thread) in self.workers {
                 // A worker catches its own panics; there is nothing in its result.
                 let _ = thread.join();
@@ -249,7 +273,8 @@ impl Server {
     }
 
     fn write_ready(&self, path: &Path) -> io::Result<()> {
-        let ready = Ready { http: self.http, udp: &self.udp, pid: std::process::id() };
+        let ready =
+            Ready { http: self.http, udp: &self.udp, turn: self.turn_addr(), pid: std::process::id() };
         let mut draft = path.as_os_str().to_owned();
         draft.push(".draft");
         // Renamed into place, so that nobody reads half of it.

@@ -317,6 +317,11 @@ impl Classroom {
         self.id
     }
 
+    /// Who has joined by this connection.
+    pub fn participant(&self, connection: ConnectionId) -> Option<&str> {
+        self.connections.get(&connection)?.member.as_deref()
+    }
+
     /// Whether [`Output::Done`] was given: a join needs a new classroom.
     pub fn has_ended(&self) -> bool {
         self.ended

@@ -226,7 +226,7 @@ pub struct SettingsChange {
 
 /// The data of an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Answer {
     /// To `join`.
     Joined(Box<Joined>),
@@ -234,6 +234,9 @@ pub enum Answer {
     Restarted {
         /// SDP answer.
         answer: String,
+        /// For `RTCPeerConnection`: what came with the join may have expired.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
     },
     /// To `sync`, when the log still has all that is missing.
     Events {

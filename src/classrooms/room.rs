@@ -379,8 +379,14 @@ impl Room {
         said
     }
 
-    fn reply(&mut self, connection: ConnectionId, request: RequestId, result: Result<Answer, ErrorReply>) {
+    fn reply(
+        &mut self,
+        connection: ConnectionId,
+        request: RequestId,
+        mut result: Result<Answer, ErrorReply>,
+    ) {
         let Some(pending) = self.replies.remove(&(connection, request)) else { return };
+        self.issue_ice_servers(connection, &mut result);
         let metrics = &self.rooms.shared.metrics;
         let outcome = result.as_ref().map_or_else(|error| code_name(error.code), |_| "ok".to_owned());
         if pending.is_join {
@@ -392,6 +398,20 @@ impl Room {
             metrics.requests.with_label_values(&[&outcome]).inc();
         }
         (pending.reply)(result);
+    }
+
+    /// Credentials for TURN are made for each participant, with the secret that only the shell has.
+    fn issue_ice_servers(&self, connection: ConnectionId, result: &mut Result<Answer, ErrorReply>) {
+        let issue = |identity: &str| {
+            self.rooms.shared.ice_servers.issue(&self.name, identity, clock::wall().as_secs())
+        };
+        match result {
+            Ok(Answer::Joined(joined)) => joined.ice_servers.extend(issue(&joined.participant)),
+            Ok(Answer::Restarted { ice_servers, .. }) => {
+                ice_servers.extend(self.classroom.participant(connection).map(issue).unwrap_or_default());
+            }
+            _ => {}
+        }
     }
 
     fn notify(&self, connections: &[ConnectionId], notice: &Notice) {

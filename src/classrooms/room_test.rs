@@ -12,8 +12,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::classrooms::{ClassroomsConfig, RoomHandle};
+use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::store::{LessonSummary, SqliteStore};
+use crate::turn::IceServers;
 use crate::worker::{self, WorkerConfig};
 
 /// A real store, whose appends fail when told to.
@@ -128,6 +130,7 @@ impl World {
             metrics: metrics.clone(),
             classroom: ClassroomConfig::default(),
             rooms_max: 10,
+            ice_servers: IceServers::new(Vec::new(), Secret::new(""), Duration::ZERO),
             queue: 64,
         };
         World { rooms: Classrooms::start(config, events), store, metrics, folder }

@@ -293,7 +293,8 @@ async fn patch(
     let Ok(_alone) = session.restarting.try_lock() else {
         return Err(ErrorReply::new(ErrorCode::Conflict, "a restart is under way").into());
     };
-    let Answer::Restarted { answer } = ask(session, Asked::Restart { offer: offer.clone() }, timeout).await?
+    let Answer::Restarted { answer, .. } =
+        ask(session, Asked::Restart { offer: offer.clone() }, timeout).await?
     else {
         return Err(ErrorReply::new(ErrorCode::Internal, "the answer does not fit the request").into());
     };

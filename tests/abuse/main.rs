@@ -9,6 +9,7 @@
 //! | 1-4 | DTLS: strangers, forged alerts, fragments, half-open handshakes | `handshake` |
 //! | 5-8, 12 | SRTP: replay, bad tags, third addresses, every first byte and length, keyframe requests | `rtp` |
 //! | 14, 15 | STUN: malformed, no amplification | `stun` |
+//! | 15-18 | TURN: strangers, peers that nobody may reach, quotas, credentials | `turn` |
 //! | 19-23 | WebSocket and Socket.IO: sizes, attachments, packets, half-finished upgrades, a client that does not read | `sockets` |
 //! | 24, 25 | offers, tracks that are never sent | `offers` |
 //! | 26-28 | tokens, identities, rights | `people` |
@@ -25,4 +26,5 @@ mod scene;
 mod signal;
 mod sockets;
 mod stun;
+mod turn;
 mod wire;

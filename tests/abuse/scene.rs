@@ -77,6 +77,8 @@ pub struct Server {
     secret: String,
     pub api_key: String,
     pub http: SocketAddr,
+    /// The relay, on UDP and TCP.
+    pub turn: SocketAddr,
 }
 
 impl Server {
@@ -105,8 +107,8 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut server =
-            Server { child, folder, secret, api_key, http: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Server { child, folder, secret, api_key, http: nowhere, turn: nowhere };
         let mut text = String::new();
         let deadline = Instant::now() + Duration::from_secs(20);
         while text.trim().is_empty() {
@@ -117,6 +119,8 @@ impl Server {
         }
         let ready: Value = serde_json::from_str(&text).unwrap();
         let http = ready["http"].as_str().unwrap();
+        let turn: SocketAddr = ready["turn"].as_str().unwrap().parse().unwrap();
+        server.turn.set_port(turn.port());
         server.http = http.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
         server
     }

@@ -13,5 +13,6 @@ mod limits;
 mod outage;
 mod signalling;
 mod start;
+mod turn;
 mod whip;
 mod whip_media;

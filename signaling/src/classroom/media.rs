@@ -21,7 +21,8 @@ impl Classroom {
         match event {
             Event::Answered { peer, answer, slots, .. } => {
                 if self.peers.contains_key(&peer) {
-                    self.restart_done(peer, Ok(Answer::Restarted { answer }));
+                    let ice_servers = self.config.ice_servers.clone();
+                    self.restart_done(peer, Ok(Answer::Restarted { answer, ice_servers }));
                 } else {
                     self.join_answered(now, peer, answer, slots);
                 }

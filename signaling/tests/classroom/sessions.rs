@@ -174,7 +174,10 @@ fn restarts() {
     let mut world = World::new(Preset::Seminar);
     let (student, session) = session_of(&mut world, "s", Role::Student);
     let restart = || Request::Restart { offer: "v=0\r\n".into() };
-    assert_eq!(world.says(student, restart()), Ok(Answer::Restarted { answer: "v=0 answer".into() }));
+    assert_eq!(
+        world.says(student, restart()),
+        Ok(Answer::Restarted { answer: "v=0 answer".into(), ice_servers: Vec::new() })
+    );
     world.mood = MediaMood::Refuses(sfu::io::OfferError::TooManyMedia);
     assert_eq!(world.says(student, restart()), Err(ErrorCode::OfferRefused));
     world.mood = MediaMood::IsSilent;

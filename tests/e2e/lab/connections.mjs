@@ -79,6 +79,26 @@ export async function audioPacketsSent() {
   return sum;
 }
 
+/** The ways that media takes now: the local candidate of each open connection that is connected. */
+export async function ways() {
+  const found = [];
+  for (const connection of all) {
+    if (connection.connectionState !== 'connected') continue;
+    const entries = await connection.getStats();
+    const transport = [...entries.values()].find(({ type }) => type === 'transport');
+    const pair = entries.get(transport?.selectedCandidatePairId);
+    const { candidateType, relayProtocol, url } = entries.get(pair?.localCandidateId) ?? {};
+    found.push({ candidateType, relayProtocol, url });
+  }
+  return found;
+}
+
+/** The credentials for relays that each open connection has. */
+export const iceServers = () =>
+  all
+    .filter(({ connectionState }) => connectionState !== 'closed')
+    .map((connection) => connection.getConfiguration().iceServers);
+
 const FIELDS = {
   'inbound-rtp': [
     'bytesReceived',

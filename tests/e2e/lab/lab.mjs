@@ -1,5 +1,5 @@
 // People in one page, each a session of the client library, without a user interface. Tests call `lab.*` by evaluate.
-import { audioPacketsSent, figures, lie, receivedAudioEnergy, soundFigures } from './connections.mjs';
+import { audioPacketsSent, figures, iceServers, lie, receivedAudioEnergy, soundFigures, ways } from './connections.mjs';
 import { LecternSession } from '@lectern/client';
 import { read, screen } from './screen.mjs';
 import { Ear, Eye, paint, tone } from './sources.mjs';
@@ -199,6 +199,8 @@ globalThis.lab = {
     return (eye && read(eye.video, size)) ?? null;
   },
   figures: () => figures(),
+  ways: () => ways(),
+  iceServers: () => iceServers(),
   measure: (id, everyMs) => person(id).measure(everyMs),
   measured: (id) => person(id).measured(),
   stats: (id) => person(id).session.stats(),

@@ -8,8 +8,8 @@ import { root } from './server.mjs';
 
 const program = process.env.LECTERN_UDP_PROXY ?? join(root, 'target/debug/udp-proxy');
 
-/** For servers whose media goes through a network: one worker, thus one port. */
-export const ONE_PORT = ['--workers', '1'];
+/** For servers whose media goes through a network: one worker, thus one port, and no relay as a way around. */
+export const ONE_PORT = ['--workers', '1', '--turn-port', '0'];
 
 export class Network {
   #child;

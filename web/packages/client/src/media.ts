@@ -93,9 +93,7 @@ export class MediaLink {
     if (!offer || this.#closed) throw new LecternError('aborted', 'the media connection was closed');
     this.#offer = undefined;
     try {
-      if (iceServers?.length) {
-        this.connection.setConfiguration({ ...this.connection.getConfiguration(), iceServers: [...iceServers] });
-      }
+      this.takeIceServers(iceServers ?? []);
       await this.connection.setLocalDescription(offer);
       const tunings = {
         [this.#senders.get('microphone')?.mid ?? '']: VOICE,
@@ -106,6 +104,12 @@ export class MediaLink {
       throw LecternError.from(thrown, 'media-failed');
     }
     this.#report();
+  }
+
+  /** Relays to use from now on; without any, those that are known stay. */
+  takeIceServers(iceServers: readonly IceServer[]): void {
+    if (iceServers.length === 0 || this.#closed) return;
+    this.connection.setConfiguration({ ...this.connection.getConfiguration(), iceServers: [...iceServers] });
   }
 
   /** Sends this track as `source`, or nothing. */

@@ -181,6 +181,11 @@ export interface Joined {
   serverTime: string;
 }
 
+export interface RestartAnswer {
+  answer: string;
+  iceServers?: IceServer[];
+}
+
 export type SyncAnswer = { events: LessonEvent[]; seq: number } | { state: LessonState; seq: number };
 
 type Empty = Record<string, never>;
@@ -188,7 +193,7 @@ type Empty = Record<string, never>;
 /** Each request: its payload and the data of its acknowledgement. */
 export interface Requests {
   join: { payload: JoinRequest; data: Joined };
-  restart: { payload: { offer: string }; data: { answer: string } };
+  restart: { payload: { offer: string }; data: RestartAnswer };
   candidate: { payload: { candidate: string }; data: Empty };
   publish: { payload: { source: Source; muted?: boolean }; data: Empty };
   unpublish: { payload: { source: Source }; data: Empty };

@@ -4,7 +4,7 @@ import type { ConnectionStats, MediaStatus } from './events.js';
 import type { LocalTracks } from './local-tracks.js';
 import { MediaLink, type MediaShape, type Offer } from './media.js';
 import { MediaWatch } from './media-watch.js';
-import type { IceServer, SendingLimit, Slot, Source } from './protocol.js';
+import type { IceServer, RestartAnswer, SendingLimit, Slot, Source } from './protocol.js';
 import { limitOf } from './sending.js';
 import { StatsReader } from './stats.js';
 import { SlotStreams } from './streams.js';
@@ -12,7 +12,7 @@ import { SlotStreams } from './streams.js';
 export interface SessionMediaEvents {
   status(status: MediaStatus): void;
   /** Exchanges the offer of an ICE restart for its answer; undefined while signalling is away. Throws when it is refused. */
-  restart(offer: string): Promise<string | undefined>;
+  restart(offer: string): Promise<RestartAnswer | undefined>;
   /** Nothing else helps: the session has to be made anew. `attempt` counts from 0. */
   rejoin(attempt: number): void;
 }
@@ -63,6 +63,11 @@ export class SessionMedia {
       rejoins,
     );
     return await link.createOffer();
+  }
+
+  /** Fresh credentials for relays, for what the browser may still gather; those that it uses go on. */
+  takeIceServers(iceServers: readonly IceServer[]): void {
+    this.#link?.takeIceServers(iceServers);
   }
 
   /** The answer to {@link offer}. */
@@ -175,9 +180,9 @@ export class SessionMedia {
   async #restart(link: MediaLink): Promise<boolean> {
     if (link !== this.#link) return false;
     const { offer } = await link.createOffer({ iceRestart: true });
-    const answer = await this.events.restart(offer);
-    if (answer === undefined || link !== this.#link) return false;
-    await link.accept(answer);
+    const restarted = await this.events.restart(offer);
+    if (restarted === undefined || link !== this.#link) return false;
+    await link.accept(restarted.answer, restarted.iceServers);
     return true;
   }
 }

@@ -30,6 +30,7 @@ import type {
   ReceivedPicture,
   RequestName,
   Requests,
+  RestartAnswer,
   Role,
   SettingsChange,
   Slot,
@@ -438,7 +439,9 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#early = [];
     const resume = { session: this.#session ?? '', after: this.#feed.seq };
     const joined = await this.#signal?.request('join', { version: PROTOCOL_VERSION, resume });
-    if (joined && round === this.#round) this.#take(joined);
+    if (!joined || round !== this.#round) return;
+    this.#media?.takeIceServers(joined.iceServers);
+    this.#take(joined);
   }
 
   /** Takes the acknowledgement of `join`, new or resumed. */
@@ -650,10 +653,10 @@ export class LecternSession extends Emitter<SessionEvents> {
     });
   }
 
-  async #restartIce(offer: string): Promise<string | undefined> {
+  async #restartIce(offer: string): Promise<RestartAnswer | undefined> {
     if (!this.#joined || !this.#signal) return undefined;
     try {
-      return (await this.#signal.request('restart', { offer })).answer;
+      return await this.#signal.request('restart', { offer });
     } catch (thrown) {
       if (thrown instanceof ConnectionLost) return undefined;
       throw thrown;

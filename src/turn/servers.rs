@@ -1,0 +1,95 @@
+//! What participants are told about TURN: the `iceServers` of an answer. Pure.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use signaling::message::IceServer;
+
+use super::credentials;
+use crate::config::Secret;
+
+/// Makes the `iceServers` of each participant.
+#[derive(Debug, Clone)]
+pub struct IceServers {
+    urls: Vec<String>,
+    secret: Secret,
+    lifetime: Duration,
+}
+
+impl IceServers {
+    /// With these URLs and the secret of their servers; credentials are good for `lifetime`.
+    pub fn new(urls: Vec<String>, secret: Secret, lifetime: Duration) -> Self {
+        IceServers { urls, secret, lifetime }
+    }
+
+    /// For one participant, now. Nothing when there is no TURN.
+    pub fn issue(&self, room: &str, identity: &str, now_secs: u64) -> Vec<IceServer> {
+        if self.urls.is_empty() {
+            return Vec::new();
+        }
+        let expires = now_secs.saturating_add(self.lifetime.as_secs());
+        let credential = credentials::issue(self.secret.expose().as_bytes(), room, identity, expires);
+        vec![IceServer {
+            urls: self.urls.clone(),
+            username: Some(credential.username),
+            credential: Some(credential.password),
+        }]
+    }
+}
+
+/// The URLs of this server's own relay (RFC 7065): UDP, which suits media, before TCP for networks that have no UDP.
+///
+/// Each URL costs each client an allocation on each of its networks, so `hosts` should be few.
+pub fn own_urls(hosts: &[String], port: u16) -> Vec<String> {
+    ["udp", "tcp"]
+        .iter()
+        .flat_map(|transport| {
+            hosts.iter().map(move |host| format!("turn:{host}:{port}?transport={transport}"))
+        })
+        .collect()
+}
+
+/// The hosts for [`own_urls`] when none is set: the first address of each family, which are those of the network if there are
+/// any. IPv6 loopback is left out: whoever reaches it reaches an IPv4 address of this machine too.
+pub fn hosts(candidates: &[IpAddr]) -> Vec<String> {
+    let v4 = candidates.iter().find(|ip| ip.is_ipv4()).map(IpAddr::to_string);
+    let v6 = candidates.iter().find(|ip| ip.is_ipv6() && (v4.is_none() || !ip.is_loopback()));
+    v4.clone().into_iter().chain(v6.map(|ip| format!("[{ip}]"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_udp_first_and_brackets_around_ipv6() {
+        let candidates =
+            ["192.0.2.1", "192.0.2.2", "127.0.0.1", "2001:db8::1", "::1"].map(|ip| ip.parse().unwrap());
+        assert_eq!(
+            own_urls(&hosts(&candidates), 3478),
+            [
+                "turn:192.0.2.1:3478?transport=udp",
+                "turn:[2001:db8::1]:3478?transport=udp",
+                "turn:192.0.2.1:3478?transport=tcp",
+                "turn:[2001:db8::1]:3478?transport=tcp",
+            ]
+        );
+        assert_eq!(hosts(&["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap())), ["127.0.0.1"]);
+        assert_eq!(hosts(&["::1".parse().unwrap()]), ["[::1]"]);
+    }
+
+    #[test]
+    fn each_participant_has_an_own_credential() {
+        let servers = IceServers::new(
+            vec!["turn:turn.example.org:3478".into()],
+            Secret::new("0123456789abcdef"),
+            Duration::from_secs(60),
+        );
+        let [ada, ben] = ["ada", "ben"].map(|identity| servers.issue("algebra", identity, 1000).remove(0));
+        assert_ne!(ada.username, ben.username);
+        assert!(ada.username.unwrap().starts_with("1060:"));
+        assert_eq!(ada.urls, ["turn:turn.example.org:3478"]);
+        let none = IceServers::new(Vec::new(), Secret::new("0123456789abcdef"), Duration::ZERO);
+        assert!(none.issue("algebra", "ada", 1000).is_empty());
+    }
+}
