@@ -108,10 +108,24 @@ settings! {
             "First UDP port for media; worker n listens on this plus n. 0 takes free ones.";
         workers: Option<u64> = "", some_within::<1, 256>,
             "Media worker threads. When unset, as many as there are cores.";
+        one_port: bool = "false", any,
+            "Everything on the port of `http_listen`: pages, signalling, media and the relay over TCP, told apart by their first bytes; and media and the relay over UDP, by one worker. `udp_port`, `workers` and `turn_port` (but 0) are not used then.";
+        ice_tcp: bool = "true", any,
+            "Takes media over TCP too, for networks without UDP: on TCP ports of the same numbers as the UDP ports, or free ones if those are 0.";
+        ice_tcp_connections: u64 = "4000", within::<1, 60_000>,
+            "Most TCP connections for media; a quarter of these from one address. Each costs a file descriptor.";
         public_ip: Vec<IpAddr> = "", |addresses| not_wildcard(addresses),
             "Addresses at which clients reach the UDP ports. When unset, the machine's own, loopback included.";
         public_url: Option<String> = "", web_address,
             "Where browsers find the server, for links, such as `https://class.example.org`. When unset, the API takes the host that it was asked at, and the demo `http://localhost` with the port.";
+    }
+    "TLS" {
+        tls_cert: Option<PathBuf> = "", any,
+            "Certificate chain for HTTPS on the port of `http_listen`, in PEM. It and the key are read again when they change. Requests without TLS are sent to HTTPS.";
+        tls_key: Option<PathBuf> = "", any,
+            "Private key of `tls_cert`, in PEM.";
+        tls_self_signed: bool = "false", any,
+            "HTTPS with a certificate that is made in `data_dir` and that nobody else vouches for: for a school's own network, where browsers give no camera to pages without HTTPS. Browsers ask once whether to trust it; the start shows its fingerprint.";
     }
     "TURN" {
         turn_port: Option<u16> = "", any,

@@ -13,6 +13,7 @@ mod listen;
 mod sdpfrag;
 mod socket;
 mod socket_message;
+mod tell;
 mod whip;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::store::LessonStore;
 
 pub use api::{Readiness, room_url};
 pub use guesses::Guesses;
-pub use listen::{Peer, serve};
+pub use listen::{Others, Peer, serve};
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
 
@@ -45,6 +46,8 @@ pub struct App {
     pub secrets: Arc<Secrets>,
     /// Where browsers find this server, without a slash at the end.
     pub public_url: Arc<str>,
+    /// What the port speaks: `http` or `https`.
+    pub scheme: &'static str,
     /// The rooms.
     pub classrooms: Classrooms,
     /// The lessons.

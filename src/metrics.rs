@@ -53,6 +53,24 @@ impl LatencyHistogram {
     }
 }
 
+/// Counts in a gauge until it is dropped.
+#[derive(Debug)]
+pub struct Counted(IntGauge);
+
+impl Counted {
+    /// One more.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Declares [`WorkerStats`] with an atomic for each field of [`Counters`], so that a new counter cannot be forgotten here.
 macro_rules! worker_stats {
     (counters { $($counter:ident => $counter_name:literal, $counter_help:literal;)* }
@@ -206,6 +224,8 @@ pub struct Metrics {
     pub append_errors: IntCounter,
     pub room_events_dropped: IntCounter,
     pub pictures_reduced: IntGaugeVec,
+    pub media_streams: IntGauge,
+    pub media_streams_refused: IntCounterVec,
     pub turn_allocations: IntGauge,
     pub turn_streams: IntGauge,
     pub turn_bytes: IntCounterVec,
@@ -292,6 +312,12 @@ impl Metrics {
             pictures_reduced: gauges(
                 "lectern_pictures_reduced",
                 "Pictures that are shown smaller than asked for, or not at all, now, by reason.",
+                "reason",
+            ),
+            media_streams: gauge("lectern_media_streams", "TCP connections that carry media (ICE-TCP)."),
+            media_streams_refused: counters(
+                "lectern_media_streams_refused_total",
+                "TCP connections for media that were ended, by reason.",
                 "reason",
             ),
             turn_allocations: gauge("lectern_turn_allocations", "Relayed addresses of TURN in use."),

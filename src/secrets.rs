@@ -107,6 +107,20 @@ fn read_or_make(folder: &Path, path: &Path) -> io::Result<String> {
     }
 }
 
+/// Writes a file for its owner alone, whole or not at all, instead of the one that is there.
+pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", random_hex::<8>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| std::fs::rename(&draft, path));
+    if placed.is_err() {
+        // Nothing half made stays behind; that it cannot be removed changes nothing.
+        let _ = std::fs::remove_file(&draft);
+    }
+    placed
+}
+
 /// So many random bytes.
 pub fn random<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];

@@ -1,8 +1,10 @@
 //! Brings the server up from its settings, and down again in order.
 
+mod media;
+
 use std::fs::{File, TryLockError};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,18 +16,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as Task;
 
-use crate::addresses;
 use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::Settings;
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
+use crate::tls::{Tls, TlsError};
 use crate::turn::{self, Turn, TurnError};
-use crate::worker::{self, WorkerConfig, WorkerHandle};
+use crate::worker::WorkerHandle;
 
 /// Events of all media workers that wait for the lessons: a second of a loaded machine.
 const EVENTS: usize = 16_384;
+/// How often a free port is looked for that is free for TCP and UDP.
+const ATTEMPTS: usize = 16;
 /// Open lessons that are taken up at the start; more wait for their first join.
 const RESTORED: u32 = 1000;
 
@@ -86,6 +90,9 @@ pub enum StartError {
     /// No relay.
     #[error(transparent)]
     Turn(#[from] TurnError),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -110,6 +117,9 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listener: Task<()>,
     workers: Vec<(WorkerHandle, JoinHandle<()>)>,
+    /// Tasks that end with the server.
+    helpers: Vec<Task<()>>,
+    tls: Option<Tls>,
     turn: Option<Turn>,
     turn_listening: Option<turn::Listening>,
     drain: Duration,
@@ -142,20 +152,31 @@ impl Server {
         let store = SqliteStore::open(&path).map_err(|source| StartError::Store { path, source })?;
         let store: Arc<dyn LessonStore> = Arc::new(store);
         let address = settings.http_listen;
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let listener = listen(address, settings.one_port)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let (events_in, events) = mpsc::channel(EVENTS);
-        let workers = start_workers(&settings, events_in)?;
-        let stats: Vec<Arc<WorkerStats>> = workers.iter().map(|(handle, _)| handle.stats()).collect();
+        let mut media = media::start(&settings, http, &events_in)?;
+        let stats: Vec<Arc<WorkerStats>> = media.workers.iter().map(|(handle, _)| handle.stats()).collect();
         let metrics = Arc::new(Metrics::new(stats));
-        let media = workers.iter().flat_map(|(handle, _)| handle.candidates().to_vec()).collect();
-        let turn = turn::start(&settings, media, metrics.clone())?;
+        let (stop, stopping) = watch::channel(false);
+        let (media_streams, stream_listeners) = media.take_streams(&settings, &metrics, &stopping);
+        let tls = Tls::load(&settings, &media.ips())?;
+        // Clients of a relay over TLS ask nobody about a certificate that signs itself.
+        let vouched = settings.one_port && tls.as_ref().is_some_and(|tls| !tls.is_self_signed());
+        let turn_port = turn::OnePort { port: http.port(), has_tls: vouched };
+        let turn_port = settings.one_port.then_some(turn_port);
+        let turn = turn::start(&settings, media.candidates(), turn_port, metrics.clone())?;
+        if let Some(relay) = &turn.turn {
+            // Nobody else sets it.
+            let _ = media.relay.set(relay.clone());
+        }
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
-                workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
+                workers: media.workers.iter().map(|(handle, _)| handle.clone()).collect(),
                 store: store.clone(),
                 metrics: metrics.clone(),
                 classroom: ClassroomConfig {
@@ -172,6 +193,7 @@ impl Server {
 
         let public_url: Arc<str> = match &settings.public_url {
             Some(url) => url.trim_end_matches('/').into(),
+            None if tls.is_some() => format!("https://{}", tls_name(&media.ips(), http)).into(),
             None => format!("http://{}", local_name(http)).into(),
         };
         let settings = Arc::new(settings);
@@ -179,6 +201,7 @@ impl Server {
             settings: settings.clone(),
             secrets: secrets.clone(),
             public_url: public_url.clone(),
+            scheme: if tls.is_some() { "https" } else { "http" },
             classrooms: classrooms.clone(),
             store,
             metrics: metrics.clone(),
@@ -187,20 +210,25 @@ impl Server {
             readiness: Arc::default(),
             started,
         });
-        let (stop, stopping) = watch::channel(false);
         let listening = settings.clone();
-        let listener =
-            tokio::spawn(async move { http::serve(listener, router, &listening, metrics, stopping).await });
+        let relay = turn.turn.clone().filter(|_| settings.one_port);
+        let others = http::Others { tls: tls.clone(), media: media_streams, relay };
+        let certificate = tls.clone().map(|tls| tokio::spawn(tls.follow_files()));
+        let listener = tokio::spawn(async move {
+            http::serve(listener, router, others, &listening, metrics, stopping).await;
+        });
         let server = Server {
             http,
-            udp: workers.iter().map(|(handle, _)| handle.udp_addr()).collect(),
+            udp: media.workers.iter().map(|(handle, _)| handle.udp_addr()).collect(),
             public_url,
             secrets,
             classrooms,
             sockets,
             stop,
             listener,
-            workers,
+            workers: media.workers,
+            helpers: stream_listeners.into_iter().chain(certificate).collect(),
+            tls,
             turn: turn.turn,
             turn_listening: turn.listening,
             drain: Duration::from_secs(settings.drain_seconds),
@@ -235,6 +263,11 @@ impl Server {
         &self.public_url
     }
 
+    /// Its TLS, if it has.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Its keys.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
@@ -251,6 +284,7 @@ impl Server {
         if tokio::time::timeout(Duration::from_secs(1), &mut listener).await.is_err() {
             listener.abort();
         }
+        self.helpers.iter().for_each(Task::abort);
         for (handle, _) in &self.workers {
             handle.shutdown();
         }
@@ -283,6 +317,23 @@ impl Server {
     }
 }
 
+/// Listens for HTTP. When media is to have the same port, a free one is one that is free for UDP too.
+async fn listen(address: SocketAddr, one_port: bool) -> io::Result<TcpListener> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let listener = TcpListener::bind(address).await?;
+        if address.port() != 0 || !one_port || attempt == ATTEMPTS {
+            return Ok(listener);
+        }
+        let any = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), listener.local_addr()?.port());
+        match std::net::UdpSocket::bind(any) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            _ => return Ok(listener),
+        }
+    }
+}
+
 /// Takes the data folder for this server alone.
 fn lock(folder: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::Folder { path: folder.to_owned(), source };
@@ -293,38 +344,6 @@ fn lock(folder: &Path) -> Result<File, StartError> {
         Err(TryLockError::WouldBlock) => Err(StartError::Taken { path: folder.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-fn start_workers(
-    settings: &Settings,
-    events: mpsc::Sender<sfu::io::Event>,
-) -> Result<Vec<(WorkerHandle, JoinHandle<()>)>, StartError> {
-    let count = settings.worker_count();
-    let candidate_ips = addresses::candidates(&settings.public_ip).map_err(StartError::Addresses)?;
-    let mut workers = Vec::with_capacity(count);
-    for index in 0..count {
-        let port = match settings.udp_port {
-            0 => 0,
-            first => u16::try_from(index)
-                .ok()
-                .and_then(|index| first.checked_add(index))
-                .ok_or(StartError::Ports { first, workers: count })?,
-        };
-        let config = WorkerConfig {
-            index,
-            port,
-            candidate_ips: candidate_ips.clone(),
-            stats: Arc::default(),
-            records: None,
-        };
-        let worker = worker::start(config, events.clone()).map_err(|source| StartError::Worker {
-            index,
-            port,
-            source,
-        })?;
-        workers.push(worker);
-    }
-    Ok(workers)
 }
 
 /// Takes up lessons that were open when the server last ended: those who do not come back are marked as gone, and rooms that
@@ -338,6 +357,23 @@ async fn restore(classrooms: &Classrooms, store: &dyn LessonStore) {
 
 /// The name under which a browser on this machine finds the address: `localhost` is a secure context, in which a page may
 /// use camera and microphone without TLS.
+/// With TLS, pages have cameras on other machines too: the address at which these come.
+fn tls_name(ips: &[IpAddr], http: SocketAddr) -> String {
+    match ips.iter().find(|ip| !ip.is_loopback() && ip.is_ipv4() >= http.is_ipv4()) {
+        Some(ip) if http.ip().is_unspecified() => with_port(SocketAddr::new(*ip, http.port())),
+        _ => with_port_of(&local_name(http)),
+    }
+}
+
+/// An address without the port that HTTPS has anyway.
+fn with_port(address: SocketAddr) -> String {
+    with_port_of(&address.to_string())
+}
+
+fn with_port_of(name: &str) -> String {
+    name.strip_suffix(":443").unwrap_or(name).to_owned()
+}
+
 fn local_name(http: SocketAddr) -> String {
     let ip = http.ip().to_canonical();
     if ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST {

@@ -11,23 +11,24 @@
 //! workers go on. The rooms of the lost worker have no media until the process is started anew, which is what an
 //! orchestrator does with a process that is not ready.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use sfu::io::{Command, Datagram, Event, Input, Output, RecordedPacket, Transmit};
+use sfu::io::{Command, Datagram, Event, Input, Output, RecordedPacket, Transmit, Transport};
 use sfu::{Node, NodeConfig};
 use tokio::sync::mpsc;
 
 use crate::addresses;
 use crate::metrics::WorkerStats;
-use crate::udp::{Family, ReceiveArena, SendArena, Socket, Waker, wait};
+use crate::turn::{self, Datagrams, Turn};
+use crate::udp::{Family, ReceiveArena, Received, SendArena, Socket, Waker, wait};
 
 /// Commands that may wait for a worker. A class sends a few a second, and a connection is limited to 20/s; a worker that is
 /// this far behind has hung, and is treated as gone rather than waited for.
@@ -38,6 +39,13 @@ const COMMANDS_PER_TURN: usize = 128;
 
 /// Offers that one turn answers. An offer costs 1 to 3 ms of CPU (parsing, keys), and media of all rooms waits for it.
 const OFFERS_PER_TURN: usize = 1;
+
+/// Frames of TCP connections that wait for a worker, and that one turn takes.
+const FRAMES: usize = 4_096;
+const FRAMES_PER_TURN: usize = 64;
+
+/// Datagrams of the relay that wait to be sent: four full system calls.
+const RELAYED: usize = 1_024;
 
 /// Datagrams after which the node's output is sent while more wait in the batch: the first picture's packets leave before the
 /// last one's are worked on. Not for a full batch: a worker that has fallen behind does more work the larger its steps are.
@@ -81,6 +89,10 @@ pub struct WorkerConfig {
     pub port: u16,
     /// The addresses at which peers reach it, see [`addresses::candidates`]; with the port they make the candidates.
     pub candidate_ips: Vec<IpAddr>,
+    /// Where TCP connections for it are taken ([`crate::tcp`]), if they are.
+    pub stream_addr: Option<SocketAddr>,
+    /// The relay, if its datagrams come to this worker's port too. It may be set later.
+    pub relay: Option<Arc<OnceLock<Turn>>>,
     /// Where it counts.
     pub stats: Arc<WorkerStats>,
     /// Where packets for the recorder go; without it, or when it is full, they are counted and dropped: a disk never holds
@@ -93,11 +105,33 @@ pub struct WorkerConfig {
 #[error("the media worker is gone")]
 pub struct WorkerGone;
 
+/// What TCP connections of clients bring.
+#[derive(Debug)]
+pub enum Inflow {
+    /// A connection, and where datagrams for it go. It lives until the other end of that is dropped.
+    Connected {
+        /// Who has connected.
+        client: SocketAddr,
+        /// Takes datagrams for it.
+        out: mpsc::Sender<Vec<u8>>,
+    },
+    /// A datagram.
+    Frame {
+        /// Who has sent it.
+        client: SocketAddr,
+        /// The address of ours that the client has connected to.
+        local: IpAddr,
+        /// What it holds.
+        contents: Vec<u8>,
+    },
+}
+
 /// Talks to a worker. When the last handle is dropped, the worker ends.
 #[derive(Debug, Clone)]
 pub struct WorkerHandle {
     /// Dropped before `shared`, so that the worker, woken by the drop of the latter, finds the queue closed.
     commands: SyncSender<Command>,
+    inflow: SyncSender<Inflow>,
     shared: Arc<Shared>,
 }
 
@@ -140,6 +174,16 @@ impl WorkerHandle {
         }
     }
 
+    /// Gives the worker something of a TCP connection. Never blocks; false when it was lost, because the worker is behind or
+    /// gone.
+    pub fn take_in(&self, inflow: Inflow) -> bool {
+        let is_taken = self.inflow.try_send(inflow).is_ok();
+        if is_taken {
+            self.shared.signals.waker.wake();
+        }
+        is_taken
+    }
+
     /// Its figures.
     pub fn stats(&self) -> Arc<WorkerStats> {
         self.shared.stats.clone()
@@ -175,15 +219,20 @@ pub fn start(
     config: WorkerConfig,
     events: mpsc::Sender<Event>,
 ) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
-    let candidates_of = |socket: &Socket| -> Vec<SocketAddr> {
+    let candidates_of = |socket: &Socket, port: u16| -> Vec<SocketAddr> {
         let usable = |ip: &&IpAddr| ip.is_ipv4() || socket.family() == Family::Dual;
         let ips = config.candidate_ips.iter().filter(usable);
-        ips.map(|ip| SocketAddr::new(ip.to_canonical(), socket.port())).collect()
+        ips.map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect()
     };
     // Without the machine's own addresses it can still send, from the address that the kernel picks.
     let own = addresses::own().unwrap_or_default();
     let socket = Socket::bind(config.port, own)?;
-    let candidates = candidates_of(&socket);
+    let candidates = candidates_of(&socket, socket.port());
+    let tcp_candidates: Vec<SocketAddr> = config.stream_addr.map_or_else(Vec::new, |at| {
+        let all = candidates_of(&socket, at.port()).into_iter();
+        // Who listens on 0.0.0.0 has no IPv6.
+        all.filter(|candidate| candidate.is_ipv4() || at.is_ipv6()).collect()
+    });
     if candidates.is_empty() {
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address for media fits the socket"));
     }
@@ -195,17 +244,23 @@ pub fn start(
         receive_buffer_bytes = receive_buffer,
         send_buffer_bytes = send_buffer,
         ?candidates,
+        ?tcp_candidates,
         "media worker starts"
     );
     let now = Instant::now();
-    let node =
-        Node::new(NodeConfig { candidates: candidates.clone(), unix_time: crate::clock::unix_time() }, now);
+    let node = NodeConfig {
+        candidates: candidates.clone(),
+        tcp_candidates: tcp_candidates.clone(),
+        unix_time: crate::clock::unix_time(),
+    };
+    let node = Node::new(node, now);
     let signals = Arc::new(Signals {
         waker: Waker::new()?,
         stop: AtomicBool::new(false),
         ended: AtomicBool::new(false),
     });
     let (command_sender, commands) = sync_channel(COMMANDS);
+    let (inflow_sender, inflow) = sync_channel(FRAMES);
     let shared = Shared {
         signals: signals.clone(),
         udp_addr: socket.local_addr(),
@@ -215,10 +270,11 @@ pub fn start(
     let index = config.index;
     let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || {
         guard(index, &signals.clone(), move || {
-            Worker::new(&config, socket, node, candidates, commands, signals, events, now).run()
+            let streams = Streams { inflow, candidates: tcp_candidates, connected: HashMap::new() };
+            Worker::new(&config, socket, node, candidates, streams, commands, signals, events, now).run()
         });
     })?;
-    Ok((WorkerHandle { commands: command_sender, shared: Arc::new(shared) }, thread))
+    Ok((WorkerHandle { commands: command_sender, inflow: inflow_sender, shared: Arc::new(shared) }, thread))
 }
 
 /// Runs the worker and says how it ended, by a panic or not; the process goes on in either case.
@@ -254,12 +310,70 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// TCP connections, as the thread knows them.
+struct Streams {
+    inflow: Receiver<Inflow>,
+    candidates: Vec<SocketAddr>,
+    connected: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
+}
+
+impl Streams {
+    /// False when the datagram was lost.
+    fn send(&mut self, to: SocketAddr, contents: Vec<u8>) -> bool {
+        match self.connected.get(&to).map(|out| out.try_send(contents)) {
+            Some(Ok(())) => true,
+            Some(Err(mpsc::error::TrySendError::Closed(_))) => {
+                self.connected.remove(&to);
+                false
+            }
+            // A client that takes too little loses the rest; one that is gone, all.
+            Some(Err(mpsc::error::TrySendError::Full(_))) | None => false,
+        }
+    }
+}
+
+/// The relay, when its datagrams come to the worker's port.
+struct Relay {
+    turn: Arc<OnceLock<Turn>>,
+    outbox: Arc<dyn Datagrams>,
+    /// From the outbox.
+    waiting: Receiver<Transmit>,
+}
+
+impl Relay {
+    /// Whether the datagram was for the relay, and has gone there.
+    fn takes(&self, received: &Received<'_>) -> bool {
+        let Some(turn) = self.turn.get().filter(|_| turn::is_for_relay(received.contents)) else {
+            return false;
+        };
+        turn.handle_datagram(&self.outbox, received.source, received.destination, received.contents);
+        true
+    }
+}
+
+/// What the relay sends by the worker's socket.
+struct Outbox {
+    queue: SyncSender<Transmit>,
+    signals: Arc<Signals>,
+}
+
+impl Datagrams for Outbox {
+    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) {
+        // Full: the network does not take what comes, and what is late is worth nothing.
+        if self.queue.try_send(turn::transmit(from, to, contents)).is_ok() {
+            self.signals.waker.wake();
+        }
+    }
+}
+
 /// The state of the thread.
 struct Worker {
     index: usize,
     socket: Socket,
     node: Node,
     candidates: Vec<SocketAddr>,
+    streams: Streams,
+    relay: Option<Relay>,
     commands: Receiver<Command>,
     signals: Arc<Signals>,
     events: mpsc::Sender<Event>,
@@ -298,16 +412,23 @@ impl Worker {
         socket: Socket,
         node: Node,
         candidates: Vec<SocketAddr>,
+        streams: Streams,
         commands: Receiver<Command>,
         signals: Arc<Signals>,
         events: mpsc::Sender<Event>,
         now: Instant,
     ) -> Self {
+        let relay = config.relay.clone().map(|turn| {
+            let (queue, waiting) = sync_channel(RELAYED);
+            Relay { turn, outbox: Arc::new(Outbox { queue, signals: signals.clone() }), waiting }
+        });
         Worker {
             index: config.index,
             socket,
             node,
             candidates,
+            streams,
+            relay,
             commands,
             signals,
             events,
@@ -346,6 +467,7 @@ impl Worker {
             if turn_end.duration_since(self.published) >= PUBLISH || pending.end {
                 self.published = turn_end;
                 self.stats.store(&self.node.counters());
+                self.streams.connected.retain(|_, out| !out.is_closed());
             }
             if pending.end && !pending.work {
                 return Ok(());
@@ -364,8 +486,12 @@ impl Worker {
         let (full, oldest) = self.take_datagrams(now, received)?;
         // A flood of datagrams does not keep a worker from ending.
         pending.work |= full && !pending.end;
+        pending.work |= self.take_frames(now) && !pending.end;
         if self.node_timeout <= now {
             self.tell_node(now, Input::Timeout);
+        }
+        if let Some(relay) = &self.relay {
+            self.transmits.extend(relay.waiting.try_iter().take(TRANSMITS));
         }
         self.drain_node(now, oldest);
         self.retry_events();
@@ -430,6 +556,9 @@ impl Worker {
             if i > 0 && i % STEP == 0 && !full {
                 self.drain_node(Instant::now(), oldest.take());
             }
+            if self.relay.as_ref().is_some_and(|relay| relay.takes(&received)) {
+                continue;
+            }
             let Some(destination) = candidate_for(&self.candidates, received.source, received.destination)
             else {
                 count(&self.stats.unroutable, 1);
@@ -443,10 +572,42 @@ impl Worker {
             oldest = Some(oldest.map_or(arrival, |oldest| oldest.min(arrival)));
             // Packets that waited in the kernel while the node worked are given the time at which it stopped.
             self.node_time = self.node_time.max(arrival);
-            let datagram = Datagram { source: received.source, destination, contents: received.contents };
+            let datagram = Datagram {
+                transport: Transport::Udp,
+                source: received.source,
+                destination,
+                contents: received.contents,
+            };
             self.node.handle(self.node_time, Input::Datagram(datagram));
         }
         Ok((full, oldest))
+    }
+
+    /// Takes in what TCP connections have brought. Tells whether there may be more.
+    fn take_frames(&mut self, now: Instant) -> bool {
+        for _ in 0..FRAMES_PER_TURN {
+            match self.streams.inflow.try_recv() {
+                Ok(Inflow::Connected { client, out }) => {
+                    self.streams.connected.insert(client, out);
+                }
+                Ok(Inflow::Frame { client, local, contents }) => {
+                    match candidate_for(&self.streams.candidates, client, Some(local)) {
+                        Some(destination) => {
+                            let datagram = Datagram {
+                                transport: Transport::Tcp,
+                                source: client,
+                                destination,
+                                contents: &contents,
+                            };
+                            self.tell_node(now, Input::Datagram(datagram));
+                        }
+                        None => count(&self.stats.unroutable, 1),
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     fn count_overflows(&mut self, now: Instant, total: Option<u32>) {
@@ -470,6 +631,10 @@ impl Worker {
         self.node_time = self.node_time.max(now);
         loop {
             match self.node.poll_output(self.node_time) {
+                Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
+                    let is_taken = self.streams.send(transmit.destination, transmit.contents);
+                    count(&self.stats.send_errors, u64::from(!is_taken));
+                }
                 Output::Transmit(transmit) => {
                     self.transmits.push(transmit);
                     if self.transmits.len() >= TRANSMITS {

@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::id::{PeerId, RoomId};
+use crate::io::Transport;
 
 /// Addresses kept for one peer: its candidates of all families, and where it roams.
 const ADDRESSES_PER_PEER: usize = 16;
+
+/// Where datagrams come from. A port number of TCP is another than that of UDP.
+pub type Remote = (Transport, SocketAddr);
 
 /// A peer and its room.
 pub type Owner = (RoomId, PeerId);
@@ -17,7 +21,7 @@ pub type Owner = (RoomId, PeerId);
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct Demux {
-    by_address: BTreeMap<SocketAddr, Owner>,
+    by_address: BTreeMap<Remote, Owner>,
     by_ufrag: BTreeMap<String, Owner>,
     /// What to forget with a peer, oldest first.
     known: BTreeMap<PeerId, Known>,
@@ -25,7 +29,7 @@ pub struct Demux {
 
 #[derive(Debug, Default)]
 struct Known {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Remote>,
     ufrags: Vec<String>,
 }
 
@@ -58,7 +62,7 @@ impl Demux {
     }
 
     /// The peer behind an address.
-    pub fn by_address(&self, address: SocketAddr) -> Option<Owner> {
+    pub fn by_address(&self, address: Remote) -> Option<Owner> {
         self.by_address.get(&address).copied()
     }
 
@@ -75,7 +79,7 @@ impl Demux {
     }
 
     /// A verified STUN request of a peer has come from this address.
-    pub fn add_address(&mut self, owner: Owner, address: SocketAddr) {
+    pub fn add_address(&mut self, owner: Owner, address: Remote) {
         let before = self.by_address.insert(address, owner);
         if before == Some(owner) {
             return;
@@ -114,7 +118,8 @@ mod tests {
     #[test]
     fn an_address_moves_to_whoever_proved_it_last() {
         let mut demux = Demux::default();
-        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let address = (Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 5000)));
+        demux.add_address(owner(3), (Transport::Tcp, address.1));
         demux.add_address(owner(1), address);
         demux.add_address(owner(2), address);
         assert_eq!(demux.by_address(address), Some(owner(2)));
@@ -122,13 +127,14 @@ mod tests {
         assert_eq!(demux.by_address(address), Some(owner(2)), "the old owner does not take it along");
         demux.remove(PeerId(2));
         assert_eq!(demux.by_address(address), None);
+        assert_eq!(demux.by_address((Transport::Tcp, address.1)), Some(owner(3)));
     }
 
     #[test]
     fn a_peer_holds_few_addresses_and_ufrags() {
         let mut demux = Demux::default();
         for port in 1..=1000 {
-            demux.add_address(owner(1), SocketAddr::from(([127, 0, 0, 1], port)));
+            demux.add_address(owner(1), (Transport::Udp, SocketAddr::from(([127, 0, 0, 1], port))));
             demux.add_ufrag(owner(1), port.to_string());
         }
         assert_eq!(demux.by_address.len(), ADDRESSES_PER_PEER);

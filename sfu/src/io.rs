@@ -410,9 +410,21 @@ pub enum Input<'a> {
     Timeout,
 }
 
+/// What carries datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// A TCP connection (RFC 6544), each datagram a frame of RFC 4571. The shell keeps connections and frames; here an
+    /// address is all that is left of a connection.
+    Tcp,
+}
+
 /// A datagram that came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
+    /// What it came by.
+    pub transport: Transport,
     /// Who sent it.
     pub source: SocketAddr,
     /// The local candidate that it was sent to; never the wildcard address.
@@ -437,6 +449,8 @@ pub enum Output {
 /// A datagram to send.
 #[derive(Debug)]
 pub struct Transmit {
+    /// What it goes by.
+    pub transport: Transport,
     /// The local candidate to send from.
     pub source: SocketAddr,
     /// Where to.

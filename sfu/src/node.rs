@@ -21,8 +21,10 @@ const HANDSHAKE_CHANCE: Duration = Duration::from_secs(2);
 /// Settings of a [`Node`].
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// The addresses at which peers reach this node, put into answers as host candidates.
+    /// The addresses at which peers reach this node by UDP, put into answers as host candidates.
     pub candidates: Vec<SocketAddr>,
+    /// Those at which it takes TCP connections (passive candidates, RFC 6544).
+    pub tcp_candidates: Vec<SocketAddr>,
     /// Unix time when the node is made, for what receivers are told of time.
     pub unix_time: Duration,
 }
@@ -50,7 +52,7 @@ pub struct Node {
 impl Node {
     /// A node without rooms.
     pub fn new(config: NodeConfig, now: Instant) -> Self {
-        let shared = PeerShared::new(config.candidates.clone(), (now, config.unix_time));
+        let shared = PeerShared::new(&config.candidates, &config.tcp_candidates, (now, config.unix_time));
         Node {
             config,
             shared,
@@ -98,7 +100,7 @@ impl Node {
         self.out.counters
     }
 
-    /// The addresses at which peers reach it.
+    /// The addresses at which peers reach it by UDP.
     pub fn candidates(&self) -> &[SocketAddr] {
         &self.config.candidates
     }
@@ -143,13 +145,12 @@ impl Node {
         counters.bytes_in += datagram.contents.len() as u64;
         let owner = match Family::of(datagram.contents) {
             Family::Stun => self.owner_of_stun(&datagram),
-            Family::Session => self.demux.by_address(datagram.source),
+            Family::Session => self.demux.by_address((datagram.transport, datagram.source)),
             Family::Other => None,
         };
         let taken = owner.and_then(|(room_id, peer)| {
             let room = self.rooms.get_mut(&room_id)?;
-            let Datagram { source, destination, contents } = datagram;
-            let taken = room.handle_datagram(now, peer, source, destination, contents, &mut self.out);
+            let taken = room.handle_datagram(now, peer, datagram, &mut self.out);
             self.touched.insert(room_id);
             Some(taken)
         });
@@ -168,7 +169,7 @@ impl Node {
         if !verified {
             return None;
         }
-        self.demux.add_address(owner, datagram.source);
+        self.demux.add_address(owner, (datagram.transport, datagram.source));
         Some(owner)
     }
 

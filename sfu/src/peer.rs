@@ -15,7 +15,7 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::PayloadParams;
 use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Pt};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::{Extension, RawPacket, Ssrc, VideoOrientation};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
@@ -25,7 +25,7 @@ use crate::codec::Codec;
 use crate::egress::{self, Egress, Sealed, StreamConfig};
 use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
-use crate::io::OfferError;
+use crate::io::{Datagram, OfferError, Transport};
 use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
 use crate::proof;
@@ -55,7 +55,7 @@ const STATS_INTERVAL: Duration = Duration::from_secs(2);
 pub struct PeerShared {
     crypto: Arc<CryptoProvider>,
     certificate: DtlsCert,
-    candidates: Vec<SocketAddr>,
+    candidates: Vec<Candidate>,
     /// When the node was made, and Unix time then.
     zero: (Instant, Duration),
 }
@@ -67,8 +67,14 @@ impl std::fmt::Debug for PeerShared {
 }
 
 impl PeerShared {
-    /// Makes the certificate of the node.
-    pub fn new(candidates: Vec<SocketAddr>, zero: (Instant, Duration)) -> Self {
+    /// Makes the certificate of the node, which is reached at these addresses by UDP and by TCP.
+    pub fn new(udp: &[SocketAddr], tcp: &[SocketAddr], zero: (Instant, Duration)) -> Self {
+        let udp = udp.iter().map(|address| Candidate::builder().udp().host(*address).build());
+        let passive = |address: &SocketAddr| {
+            Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build()
+        };
+        // The engine refuses unspecified addresses, which reach nobody.
+        let candidates = udp.chain(tcp.iter().map(passive)).flatten().collect();
         let crypto = Arc::new(egress::keys::listening(proof::counting_crypto()));
         let certificate =
             crypto.dtls_provider.generate_certificate().expect("aws-lc-rs can generate certificates");
@@ -146,7 +152,7 @@ impl Incoming {
 #[derive(Debug)]
 pub enum PeerOutput {
     /// Send this.
-    Transmit { source: SocketAddr, destination: SocketAddr, contents: Vec<u8> },
+    Transmit { path: Path, contents: Vec<u8> },
     /// ICE and DTLS are up.
     Connected,
     /// ICE hears nothing any more; it may come back.
@@ -201,15 +207,15 @@ fn unknown_stream(datagram: &[u8], streams: &[(Ssrc, Mid, Option<Rid>)], repairs
     (!known).then_some(ssrc)
 }
 
-/// Where media goes.
-#[derive(Debug, Clone, Copy)]
-struct Path {
-    /// The peer's address.
-    remote: SocketAddr,
-    /// Ours.
-    local: SocketAddr,
-    /// When something came from there.
-    heard: Instant,
+/// Where a datagram goes, and by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// What carries it.
+    pub transport: Transport,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
 }
 
 /// See the [module](self).
@@ -233,8 +239,8 @@ pub struct Peer {
     stranger: Option<Stranger>,
     /// When the second began in which this many packets of unknown streams came.
     strangers: (Instant, u32),
-    /// Where media goes, from which of our addresses, and when something came from there.
-    path: Option<Path>,
+    /// Where media goes, and when something came from there.
+    path: Option<(Path, Instant)>,
     /// The candidate that was made for an address that the peer has moved to.
     roamed: Option<Candidate>,
     pending: VecDeque<PeerOutput>,
@@ -284,10 +290,8 @@ impl Peer {
             // The only way to what receivers report of streams that the engine does not have.
             .enable_raw_packets(has_slots)
             .build(now);
-        for address in &shared.candidates {
-            let candidate = Candidate::host(*address, Protocol::Udp)
-                .map_err(|error| OfferError::Malformed(error.to_string()))?;
-            rtc.add_local_candidate(candidate);
+        for candidate in &shared.candidates {
+            rtc.add_local_candidate(candidate.clone());
         }
         let answer = accept(&mut rtc, offer, &lines)?;
         let egress = take_slots(&mut rtc, &lines, shared.zero);
@@ -379,15 +383,10 @@ impl Peer {
 
     /// Takes a datagram. To be followed by [`Peer::poll`] until it gives [`PeerOutput::Timeout`], before the next call: the engine holds
     /// one packet only.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        destination: SocketAddr,
-        contents: &[u8],
-    ) -> Taken {
-        self.follow(now, source, contents);
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) -> Taken {
+        let Datagram { transport, source, destination, contents } = datagram;
+        self.follow(now, datagram);
+        let Ok(receive) = Receive::new(protocol(transport), source, destination, contents) else {
             return Taken::NotAccepted;
         };
         let input = Input::Receive(now, receive);
@@ -418,7 +417,7 @@ impl Peer {
         }
         self.silent = false;
         match self.path.as_mut() {
-            Some(path) if path.remote == source => path.heard = now,
+            Some((path, heard)) if (path.transport, path.remote) == (transport, source) => *heard = now,
             Some(_) if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) => {
                 self.ask_for_path();
             }
@@ -475,17 +474,25 @@ impl Peer {
     /// Moves to the address of a check that nominates it, when the old one is silent: a NAT has forgotten the peer, or it has changed
     /// networks. Checks reach a peer only after their MESSAGE-INTEGRITY was verified. The engine would stay with the old pair
     /// until it times out, because it prefers the priority of a candidate that was in the offer.
-    fn follow(&mut self, now: Instant, source: SocketAddr, contents: &[u8]) {
-        let silent =
-            |path: &Path| path.remote != source && now.saturating_duration_since(path.heard) >= ROAM_AFTER;
-        if !self.path.as_ref().is_some_and(silent) {
+    fn follow(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let Datagram { transport, source, contents, .. } = datagram;
+        let silent = |(path, heard): (Path, Instant)| {
+            (path.transport, path.remote) != (transport, source)
+                && now.saturating_duration_since(heard) >= ROAM_AFTER
+        };
+        if !self.path.is_some_and(silent) {
             return;
         }
         if !StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) {
             return;
         }
         // The engine takes a priority from a line of SDP only.
-        let line = format!("candidate:1 1 udp {ROAMED_PRIORITY} {} {} typ host", source.ip(), source.port());
+        let (proto, kind) = match transport {
+            Transport::Udp => ("udp", ""),
+            Transport::Tcp => ("tcp", " tcptype active"),
+        };
+        let (ip, port) = (source.ip(), source.port());
+        let line = format!("candidate:1 1 {proto} {ROAMED_PRIORITY} {ip} {port} typ host{kind}");
         let Ok(candidate) = Candidate::from_sdp_string(&line) else { return };
         if let Some(old) = self.roamed.replace(candidate.clone()) {
             self.rtc.direct_api().invalidate_candidate(&old);
@@ -545,15 +552,13 @@ impl Peer {
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever these came from; the rest goes along the path.
                     let along = transmit.contents.first().is_some_and(|first| *first >= 20);
-                    let (remote, local) = (transmit.destination, transmit.source);
-                    if along && self.path.is_none_or(|path| (path.remote, path.local) != (remote, local)) {
-                        self.path = Some(Path { remote, local, heard: now });
+                    let transport =
+                        if transmit.proto == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+                    let path = Path { transport, local: transmit.source, remote: transmit.destination };
+                    if along && self.path.is_none_or(|(known, _)| known != path) {
+                        self.path = Some((path, now));
                     }
-                    return PeerOutput::Transmit {
-                        source: transmit.source,
-                        destination: transmit.destination,
-                        contents: transmit.contents.into(),
-                    };
+                    return PeerOutput::Transmit { path, contents: transmit.contents.into() };
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(output) = self.translate(now, event) {
@@ -706,6 +711,13 @@ fn accept(rtc: &mut Rtc, text: &str, lines: &[MediaLine]) -> Result<String, Offe
         .map_err(|error| malformed(&error))?;
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
     Ok(keep_offered_sound(text, &answer.to_sdp_string()))
+}
+
+fn protocol(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+    }
 }
 
 /// The codec of a payload type, if it is one that is forwarded.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sfu::io::Transmit;
+use sfu::io::{Transmit, Transport};
 
 use super::media::loopback;
 use super::server::{Process, own_folder};
@@ -91,6 +91,7 @@ pub fn relay(traffic: &Traffic, seconds: Duration) -> Result<Cost, String> {
         // Sixteen bytes for the tag, so that what is on the wire is as long.
         let contents = vec![0x80; due.bytes + 16];
         out.extend(relays[..due.receivers].iter().map(|relay| Transmit {
+            transport: Transport::Udp,
             source: peer,
             destination: *relay,
             contents: contents.clone(),
@@ -117,7 +118,13 @@ fn ask(
     request.extend(MAGIC_COOKIE.to_be_bytes());
     request.extend(id);
     request.extend(attributes);
-    let transmit = Transmit { source: client, destination: server, contents: request, forwarded: false };
+    let transmit = Transmit {
+        transport: Transport::Udp,
+        source: client,
+        destination: server,
+        contents: request,
+        forwarded: false,
+    };
     let waker = Waker::new().map_err(|error| error.to_string())?;
     let (mut arena, mut sending) = (ReceiveArena::default(), SendArena::default());
     let reply = process.until(PATIENCE, || {

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use sfu::codec::Codec;
-use sfu::io::Transmit;
+use sfu::io::{Transmit, Transport};
 use sfu::media::Source;
 use sim::client::{Client, ClientEvent, VideoShape};
 
@@ -422,6 +422,7 @@ impl Driver {
         }
         while let Some(transmit) = person.client.poll_transmit() {
             self.out[person.port].push(Transmit {
+                transport: Transport::Udp,
                 source: transmit.source,
                 destination: transmit.destination,
                 contents: transmit.contents,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use sfu::io::Transmit;
+use sfu::io::{Transmit, Transport};
 
 use super::media::loopback;
 use super::traffic::{Due, Traffic};
@@ -102,7 +102,13 @@ pub fn bare(traffic: &Traffic, seconds: Duration, grouped: bool) -> Result<Cost,
         packet[10..12].copy_from_slice(&(due.receivers as u16).to_be_bytes());
         seal(&keys[due.sender], counter, &mut packet);
         let source = SocketAddr::new(loopback(0xF000 + due.sender as u32).into(), sink);
-        out.push(Transmit { source, destination: target, contents: packet, forwarded: false });
+        out.push(Transmit {
+            transport: Transport::Udp,
+            source,
+            destination: target,
+            contents: packet,
+            forwarded: false,
+        });
     });
     stop.store(true, Relaxed);
     let cpu = looping.join().map_err(|_| "the bare loop has panicked".to_owned())?;
@@ -126,7 +132,13 @@ fn bare_loop(
         .map(|number| (key(1000 + number), SocketAddr::new(loopback(number as u32 + 1).into(), sink)))
         .collect();
     let source = SocketAddr::from(([127, 0, 0, 1], socket.port()));
-    let blank = || Transmit { source, destination: source, contents: Vec::new(), forwarded: true };
+    let blank = || Transmit {
+        transport: Transport::Udp,
+        source,
+        destination: source,
+        contents: Vec::new(),
+        forwarded: true,
+    };
     let mut transmits: Vec<Transmit> = std::iter::repeat_with(blank).take(TRANSMITS).collect();
     let (mut arena, mut sending) = (ReceiveArena::default(), SendArena::default());
     let mut opened: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0); crate::udp::BATCH];

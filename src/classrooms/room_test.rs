@@ -119,6 +119,8 @@ impl World {
             index: 0,
             port: 0,
             candidate_ips: vec!["127.0.0.1".parse().unwrap()],
+            stream_addr: None,
+            relay: None,
             stats: Arc::default(),
             records: None,
         };

@@ -1,16 +1,21 @@
-//! Accepts connections and serves HTTP/1.1 on them, within the limits of the settings.
+//! Accepts connections and serves HTTP/1.1 on them, within the limits of the settings; and hands over those that speak something
+//! else, if the port is for that too.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::uri::PathAndQuery;
+use axum::response::{IntoResponse, Redirect};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,8 +23,14 @@ use tower::ServiceExt;
 
 use super::frames::{FrameLimits, Violation};
 use super::guard::{Guarded, Kill};
+use super::headers::host;
+use super::tell::{self, Begun, Speaks};
 use crate::config::Settings;
 use crate::metrics::Metrics;
+use crate::places::{Place, Places};
+use crate::tcp::MediaStreams;
+use crate::tls::Tls;
+use crate::turn::Turn;
 
 /// Longest head of a request: cookies and tokens are far shorter, and each connection may hold one.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -40,8 +51,23 @@ struct Limits {
     frames: FrameLimits,
     header_timeout: Duration,
     write_stall: Duration,
-    connections: usize,
-    per_address: usize,
+}
+
+/// What else the port may carry besides HTTP.
+#[derive(Clone, Default)]
+pub struct Others {
+    /// TLS, for HTTP and the relay.
+    pub tls: Option<Tls>,
+    /// Media over TCP.
+    pub media: Option<MediaStreams>,
+    /// The relay.
+    pub relay: Option<Turn>,
+}
+
+impl Others {
+    fn is_only_http(&self) -> bool {
+        self.tls.is_none() && self.media.is_none() && self.relay.is_none()
+    }
 }
 
 /// Serves until `stop` becomes true, then finishes what is being answered. Connections that went on as WebSockets are
@@ -49,6 +75,7 @@ struct Limits {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    others: Others,
     settings: &Settings,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
@@ -61,10 +88,9 @@ pub async fn serve(
         },
         header_timeout: Duration::from_secs(settings.http_header_timeout_seconds),
         write_stall: Duration::from_secs(settings.http_write_stall_seconds),
-        connections: count(settings.http_connections),
-        per_address: count(settings.http_connections_per_ip),
     };
-    let addresses = Addresses::default();
+    let places = Places::new(count(settings.http_connections), count(settings.http_connections_per_ip));
+    let door = Arc::new(Door { router, to_https: to_https(), others, limits, metrics, stop: stop.clone() });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -81,36 +107,111 @@ pub async fn serve(
                 continue;
             }
         };
-        let refused = |reason: &str| metrics.http_connections_refused.with_label_values(&[reason]).inc();
-        if connections.len() >= limits.connections {
-            refused("total");
-            continue;
+        match places.take(address.ip()) {
+            Ok(place) => {
+                let door = door.clone();
+                connections.spawn(async move { door.serve(stream, address, place).await });
+            }
+            Err(refused) => {
+                door.metrics.http_connections_refused.with_label_values(&[refused.name()]).inc();
+            }
         }
-        let Some(place) = addresses.take(address.ip(), limits.per_address) else {
-            refused("address");
-            continue;
-        };
-        metrics.http_connections.inc();
-        let connection = serve_one(stream, address, router.clone(), &limits, metrics.clone(), stop.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-fn serve_one(
-    stream: TcpStream,
+/// Sends whoever comes without TLS to the same place with it.
+fn to_https() -> Router {
+    Router::new().fallback(async |request: Request| {
+        let Some(host) = host(request.headers()) else { return StatusCode::BAD_REQUEST.into_response() };
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        Redirect::permanent(&format!("https://{host}{path}")).into_response()
+    })
+}
+
+/// What all connections of the port share.
+struct Door {
+    router: Router,
+    to_https: Router,
+    others: Others,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, place: Place) {
+        // Messages are small and answers are wanted at once.
+        let _ = stream.set_nodelay(true);
+        if self.others.is_only_http() {
+            return self.serve_http(stream, address, &self.router, place).await;
+        }
+        let Ok(local) = stream.local_addr() else { return };
+        let Some((speaks, stream)) = self.listen_to(stream).await else { return };
+        match (speaks, &self.others) {
+            (Speaks::Tls, Others { tls: Some(tls), .. }) => {
+                let handshake = tls.acceptor().accept(stream);
+                let Ok(Ok(stream)) = tokio::time::timeout(self.limits.header_timeout, handshake).await else {
+                    return;
+                };
+                let Some((speaks, stream)) = self.listen_to(stream).await else { return };
+                match (speaks, &self.others.relay) {
+                    (Speaks::Relay, Some(relay)) => {
+                        // It has its own places.
+                        drop(place);
+                        relay.serve_stream(stream, address).await;
+                    }
+                    _ => self.serve_http(stream, address, &self.router, place).await,
+                }
+            }
+            (Speaks::Relay, Others { relay: Some(relay), .. }) => {
+                drop(place);
+                relay.serve_stream(stream, address).await;
+            }
+            (Speaks::Media, Others { media: Some(media), .. }) => {
+                drop(place);
+                media.serve(stream, address, local.ip()).await;
+            }
+            (_, Others { tls: Some(_), .. }) => {
+                self.serve_http(stream, address, &self.to_https, place).await;
+            }
+            _ => self.serve_http(stream, address, &self.router, place).await,
+        }
+    }
+
+    /// Nothing when the connection ends or says nothing.
+    async fn listen_to<S: AsyncRead + Unpin>(&self, stream: S) -> Option<(Speaks, Begun<S>)> {
+        let told = tokio::time::timeout(self.limits.header_timeout, tell::listen_to(stream));
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            told = told => told.ok()?.ok(),
+            () = ended(&mut stop) => None,
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        address: SocketAddr,
+        router: &Router,
+        place: Place,
+    ) {
+        self.metrics.http_connections.inc();
+        serve_one(stream, address, router.clone(), &self.limits, self.metrics.clone(), self.stop.clone())
+            .await;
+        drop(place);
+    }
+}
+
+fn serve_one<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
     address: SocketAddr,
     router: Router,
     limits: &Limits,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
-) -> impl Future<Output = ()> + use<> {
-    // Messages are small and answers are wanted at once.
-    let _ = stream.set_nodelay(true);
+) -> impl Future<Output = ()> + use<S> {
     let counted = metrics.clone();
     let report = move |violation: Violation| {
         counted.sockets_closed.with_label_values(&[violation.name()]).inc();
@@ -152,72 +253,4 @@ fn serve_one(
 /// Waits for the end of the server, also when nobody is left to announce it.
 async fn ended(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// How many connections each address has.
-#[derive(Clone, Default)]
-struct Addresses {
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// A connection's place among those of its address, until it is dropped.
-struct Place {
-    addresses: Addresses,
-    ip: IpAddr,
-}
-
-impl Addresses {
-    fn take(&self, ip: IpAddr, most: usize) -> Option<Place> {
-        let ip = subscriber(ip);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(ip).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Place { addresses: self.clone(), ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.ip);
-            }
-        }
-    }
-}
-
-/// What one subscriber has: an IPv4 address, or an IPv6 network of 64 bits.
-fn subscriber(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
-        }
-        ip => ip,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
-        let addresses = Addresses::default();
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = addresses.take(ip("10.0.0.1"), 2).unwrap();
-        let _second = addresses.take(ip("::ffff:10.0.0.1"), 2).unwrap();
-        assert!(addresses.take(ip("10.0.0.1"), 2).is_none());
-        assert!(addresses.take(ip("10.0.0.2"), 2).is_some());
-        drop(first);
-        assert!(addresses.take(ip("10.0.0.1"), 2).is_some());
-        let _network = addresses.take(ip("2001:db8::1"), 1).unwrap();
-        assert!(addresses.take(ip("2001:db8::ffff:2"), 1).is_none());
-        assert!(addresses.take(ip("2001:db8:0:1::1"), 1).is_some());
-    }
 }

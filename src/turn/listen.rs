@@ -8,13 +8,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sfu::io::Transmit;
-use tokio::net::{TcpListener, TcpSocket};
+use sfu::io::{Transmit, Transport};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle as Task;
 
 use super::Turn;
 use super::relay::Datagrams;
 use crate::addresses;
+use crate::tcp;
 use crate::udp::{ReceiveArena, SendArena, Socket, Waker, wait};
 
 /// Datagrams for clients that wait to be sent, as in the media worker: four full system calls.
@@ -23,13 +24,6 @@ const QUEUE: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How often a free port is looked for that is free for both transports.
 const ATTEMPTS: usize = 16;
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 256;
-/// Bytes that the kernel keeps for a client that is slow to take them. Its own choice is megabytes, in which the present waits
-/// behind the past: at 1 Mbit/s this is half a second.
-const SEND_BUFFER: u32 = 64 * 1024;
-/// How long to wait when the system gives no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A port that listens, until it is dropped; [`Listening::stop`] waits for the end.
 pub struct Listening {
@@ -53,7 +47,7 @@ impl Listening {
     /// # Errors
     /// When the port is taken.
     pub(super) fn start(turn: &Turn, port: u16) -> io::Result<Self> {
-        let (socket, tcp) = bind(port)?;
+        let (socket, streams) = bind(port)?;
         let address = socket.local_addr();
         let (queue, waiting) = sync_channel(QUEUE);
         let outbox = Arc::new(Outbox {
@@ -68,7 +62,11 @@ impl Listening {
                 tracing::error!(%error, "TURN has lost its UDP socket");
             }
         })?;
-        let listener = tokio::spawn(accept(turn.clone(), tcp));
+        let relay = turn.clone();
+        let listener = tokio::spawn(tcp::accept(streams, move |stream, source| {
+            let relay = relay.clone();
+            async move { relay.serve_stream(stream, source).await }
+        }));
         Ok(Listening { address, outbox, thread: Some(thread), listener })
     }
 
@@ -92,45 +90,12 @@ fn bind(port: u16) -> io::Result<(Socket, TcpListener)> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let tcp = bind_tcp(port)?;
-        let given = tcp.local_addr()?.port();
+        let streams = tcp::bind(port)?;
+        let given = streams.local_addr()?.port();
         match Socket::bind(given, own.iter().copied()) {
-            Ok(socket) => return Ok((socket, tcp)),
+            Ok(socket) => return Ok((socket, streams)),
             Err(error) if port == 0 && attempt < ATTEMPTS && error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(error),
-        }
-    }
-}
-
-fn bind_tcp(port: u16) -> io::Result<TcpListener> {
-    let bind = |socket: TcpSocket, ip: IpAddr| {
-        socket.set_reuseaddr(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER)?; // what is accepted inherits it
-        socket.bind(SocketAddr::new(ip, port))?;
-        socket.listen(BACKLOG)
-    };
-    match TcpSocket::new_v6().and_then(|socket| bind(socket, Ipv6Addr::UNSPECIFIED.into())) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            // No IPv6 on this machine.
-            bind(TcpSocket::new_v4()?, Ipv4Addr::UNSPECIFIED.into())
-        }
-        result => result,
-    }
-}
-
-async fn accept(turn: Turn, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, source)) => {
-                // Media does not wait for more of itself.
-                let _ = stream.set_nodelay(true);
-                let turn = turn.clone();
-                tokio::spawn(async move { turn.serve_stream(stream, source).await });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
 }
@@ -146,15 +111,20 @@ struct Outbox {
 
 impl Datagrams for Outbox {
     fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) {
-        // An address that the machine does not have leaves the choice to the kernel.
-        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let source = SocketAddr::new(from.unwrap_or(any), 0);
-        let transmit = Transmit { source, destination: to, contents, forwarded: false };
+        let transmit = transmit(from, to, contents);
         // Full: the network does not take what comes, and what is late is worth nothing.
         if self.queue.try_send(transmit).is_ok() && !self.woken.swap(true, SeqCst) {
             self.waker.wake();
         }
     }
+}
+
+/// What is sent to a client of the relay from this address of the machine, if it is known.
+pub fn transmit(from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) -> Transmit {
+    // An address that the machine does not have leaves the choice to the kernel.
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = SocketAddr::new(from.unwrap_or(any), 0);
+    Transmit { transport: Transport::Udp, source, destination: to, contents, forwarded: false }
 }
 
 /// The thread: takes in datagrams of clients, sends those for them.

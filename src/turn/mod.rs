@@ -13,7 +13,6 @@ mod servers;
 mod session;
 mod wire;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -21,8 +20,10 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
+use turn_types::stun::attribute::{AttributeStaticType, Username};
+use turn_types::stun::message::{BINDING, MessageClass};
 
-pub use listen::Listening;
+pub use listen::{Listening, transmit};
 pub use relay::Datagrams;
 pub use servers::IceServers;
 
@@ -31,7 +32,8 @@ use self::gate::{Asker, Gate, Limits};
 use self::relay::{Client, Shared, Sink, Taken, Ways, lock};
 use crate::addresses;
 use crate::config::{Secret, Settings};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
+use crate::places::Places;
 use crate::secrets::{random, random_hex};
 
 /// The port of TURN (RFC 8656, section 3.1).
@@ -65,6 +67,15 @@ pub enum TurnError {
     NoSecret,
 }
 
+/// The port that everything has.
+#[derive(Debug, Clone, Copy)]
+pub struct OnePort {
+    /// Its number.
+    pub port: u16,
+    /// Whether clients of the relay may come by TLS there, with a certificate that somebody vouches for.
+    pub has_tls: bool,
+}
+
 /// What [`start`] has started.
 pub struct Started {
     /// The relay, unless it is switched off or there are others.
@@ -76,13 +87,15 @@ pub struct Started {
 }
 
 /// Starts the relay, unless the settings name others or switch it off. `media` are the addresses of the media workers as
-/// clients know them.
+/// clients know them. When there is one port for everything, others take the relay's clients there and bring them to
+/// [`Started::turn`].
 ///
 /// # Errors
 /// When its port cannot be had, or settings contradict each other.
 pub fn start(
     settings: &Settings,
     media: Vec<SocketAddr>,
+    one_port: Option<OnePort>,
     metrics: Arc<Metrics>,
 ) -> Result<Started, TurnError> {
     let lifetime = Duration::from_secs(settings.turn_credential_seconds);
@@ -107,6 +120,12 @@ pub fn start(
         None => servers::hosts(&media.iter().map(SocketAddr::ip).collect::<Vec<_>>()),
     };
     let turn = Turn::new(settings, &secret, media, metrics);
+    if let Some(OnePort { port, has_tls }) = one_port {
+        let urls = servers::one_port_urls(&hosts, port, has_tls);
+        tracing::info!(port, ?urls, "TURN listens");
+        let ice_servers = IceServers::new(urls, secret, lifetime);
+        return Ok(Started { turn: Some(turn), listening: None, ice_servers });
+    }
     let listening = match Listening::start(&turn, port) {
         // Another relay or another Lectern has the usual port. Clients are told the port, so that any does; an operator who
         // opens a firewall for it names one.
@@ -125,12 +144,30 @@ pub fn start(
     Ok(Started { turn: Some(turn), listening: Some(listening), ice_servers })
 }
 
+/// Whether a datagram that has come to a port of media is for the relay: ChannelData, and STUN that is no part of ICE's checks,
+/// which alone name a user in a binding request.
+pub fn is_for_relay(datagram: &[u8]) -> bool {
+    match wire::kind(datagram) {
+        Some(wire::Kind::Channel) => true,
+        Some(wire::Kind::Stun) => wire::message(datagram).is_some_and(|message| {
+            !message.has_method(BINDING)
+                || (message.has_class(MessageClass::Request) && !message.has_attribute(Username::TYPE))
+        }),
+        None => false,
+    }
+}
+
 /// The relay. Clones are the same one.
 #[derive(Clone)]
 pub struct Turn {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    streams_max: usize,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").finish_non_exhaustive()
+    }
 }
 
 impl Turn {
@@ -159,14 +196,14 @@ impl Turn {
             filter,
             bytes_per_second: settings.turn_kilobits_per_second * 1000 / 8,
             clients: Mutex::default(),
-            streams: Mutex::default(),
+            streams: Places::new(limits.total, limits.total.div_ceil(SHARE_OF_STREAMS)),
             up: relayed("up"),
             down: relayed("down"),
             metrics,
             runtime: tokio::runtime::Handle::current(),
             stop: stopping,
         });
-        Turn { shared, stop, streams_max: limits.total }
+        Turn { shared, stop }
     }
 
     /// Takes a datagram of a client, which was sent to this address of the machine, if that is known. Answers, now and later, go
@@ -207,10 +244,11 @@ impl Turn {
         source: SocketAddr,
     ) {
         let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-        let Some(_place) = Place::take(&self.shared, source.ip(), self.streams_max) else {
+        let Ok(_place) = self.shared.streams.take(source.ip()) else {
             self.shared.metrics.turn_refusals.with_label_values(&["connections"]).inc();
             return;
         };
+        let _counted = Counted::new(&self.shared.metrics.turn_streams);
         let (mut reading, mut writing) = tokio::io::split(stream);
         let (out, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
         let mut stop = self.shared.stop.clone();
@@ -317,38 +355,5 @@ impl Streaming<'_> {
         };
         // A client that asks without reading the answers loses them.
         let _ = self.out.try_send(answer);
-    }
-}
-
-/// A stream's place in the counts, until it is dropped.
-struct Place {
-    shared: Arc<Shared>,
-    ip: IpAddr,
-}
-
-impl Place {
-    fn take(shared: &Arc<Shared>, ip: IpAddr, most: usize) -> Option<Self> {
-        let mut streams: std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> = lock(&shared.streams);
-        let total: usize = streams.values().sum();
-        let of_ip = streams.get(&ip).copied().unwrap_or(0);
-        if total >= most || of_ip >= most.div_ceil(SHARE_OF_STREAMS) {
-            return None;
-        }
-        streams.insert(ip, of_ip + 1);
-        shared.metrics.turn_streams.inc();
-        Some(Place { shared: shared.clone(), ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.metrics.turn_streams.dec();
-        let mut streams = lock(&self.shared.streams);
-        if let Some(count) = streams.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                streams.remove(&self.ip);
-            }
-        }
     }
 }

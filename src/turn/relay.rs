@@ -18,6 +18,7 @@ use super::session::{Dropped, Session};
 use super::wire;
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::places::Places;
 
 /// Datagrams that a relayed address takes in before others have their turn: a large picture's.
 const DATAGRAMS_AT_ONCE: usize = 64;
@@ -108,7 +109,7 @@ pub(super) struct Shared {
     pub ways: Ways,
     pub bytes_per_second: u64,
     pub clients: Mutex<Clients>,
-    pub streams: Mutex<HashMap<IpAddr, usize>>,
+    pub streams: Places,
     pub metrics: Arc<Metrics>,
     pub up: IntCounter,
     pub down: IntCounter,

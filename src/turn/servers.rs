@@ -49,6 +49,15 @@ pub fn own_urls(hosts: &[String], port: u16) -> Vec<String> {
         .collect()
 }
 
+/// The URLs of the relay when it has the port of media. UDP is not among them: who reaches the port by UDP reaches media itself
+/// there, and Chromium, whose relayed and other datagrams share a socket, takes all that comes from the address of a relay for
+/// relayed and would then find no other way.
+pub fn one_port_urls(hosts: &[String], port: u16, has_tls: bool) -> Vec<String> {
+    let schemes = if has_tls { &["turn", "turns"][..] } else { &["turn"] };
+    let of_scheme = |scheme| hosts.iter().map(move |host| format!("{scheme}:{host}:{port}?transport=tcp"));
+    schemes.iter().flat_map(of_scheme).collect()
+}
+
 /// The hosts for [`own_urls`] when none is set: the first address of each family, which are those of the network if there are
 /// any. IPv6 loopback is left out: whoever reaches it reaches an IPv4 address of this machine too.
 pub fn hosts(candidates: &[IpAddr]) -> Vec<String> {
@@ -74,6 +83,16 @@ mod tests {
                 "turn:[2001:db8::1]:3478?transport=tcp",
             ]
         );
+        assert_eq!(
+            one_port_urls(&hosts(&candidates), 443, true),
+            [
+                "turn:192.0.2.1:443?transport=tcp",
+                "turn:[2001:db8::1]:443?transport=tcp",
+                "turns:192.0.2.1:443?transport=tcp",
+                "turns:[2001:db8::1]:443?transport=tcp",
+            ]
+        );
+        assert_eq!(one_port_urls(&hosts(&candidates), 443, false).len(), 2);
         assert_eq!(hosts(&["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap())), ["127.0.0.1"]);
         assert_eq!(hosts(&["::1".parse().unwrap()]), ["[::1]"]);
     }

@@ -6,6 +6,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn transmit(source: &str, destination: &str, port: u16, contents: Vec<u8>) -> Transmit {
     Transmit {
+        transport: sfu::io::Transport::Udp,
         source: SocketAddr::new(source.parse().unwrap(), 1),
         destination: SocketAddr::new(destination.parse().unwrap(), port),
         contents,

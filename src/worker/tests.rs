@@ -11,6 +11,8 @@ fn config() -> WorkerConfig {
         index: 0,
         port: 0,
         candidate_ips: vec![ip("127.0.0.1"), ip("::1")],
+        stream_addr: None,
+        relay: None,
         stats: Arc::default(),
         records: None,
     }
@@ -128,7 +130,8 @@ fn a_panic_is_kept_in_and_told() {
     let stats = Arc::default();
     let udp_addr = "127.0.0.1:1".parse().unwrap();
     let shared = Shared { signals: Arc::new(signals), udp_addr, candidates: Vec::new(), stats };
-    let handle = WorkerHandle { commands, shared: Arc::new(shared) };
+    let (inflow, _) = sync_channel(1);
+    let handle = WorkerHandle { commands, inflow, shared: Arc::new(shared) };
     assert!(!handle.is_alive());
     assert_eq!(handle.send(Command::OpenRoom { room: RoomId(1) }), Err(WorkerGone));
     let message = catch_unwind(|| panic!("number {}", 7)).unwrap_err();
@@ -139,15 +142,22 @@ fn worker(events: mpsc::Sender<Event>) -> Worker {
     let socket = Socket::bind(0, []).unwrap();
     let candidates = vec![SocketAddr::new(ip("127.0.0.1"), socket.port())];
     let now = Instant::now();
-    let node =
-        Node::new(NodeConfig { candidates: candidates.clone(), unix_time: crate::clock::unix_time() }, now);
+    let node = Node::new(
+        NodeConfig {
+            candidates: candidates.clone(),
+            tcp_candidates: Vec::new(),
+            unix_time: crate::clock::unix_time(),
+        },
+        now,
+    );
     let signals = Arc::new(Signals {
         waker: Waker::new().unwrap(),
         stop: AtomicBool::new(false),
         ended: AtomicBool::new(false),
     });
     let (_, commands) = sync_channel(1);
-    Worker::new(&config(), socket, node, candidates, commands, signals, events, now)
+    let streams = Streams { inflow: sync_channel(1).1, candidates: Vec::new(), connected: HashMap::new() };
+    Worker::new(&config(), socket, node, candidates, streams, commands, signals, events, now)
 }
 
 #[test]

@@ -6,88 +6,50 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { picture } from './lib/measure.mjs';
+import { meet } from './lib/meet.mjs';
 import { relayOnly } from './lib/relay.mjs';
 import { root } from './lib/server.mjs';
+import { Echo, uclient } from './lib/turnutils.mjs';
 import { sleep, until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
 
 const SECRET = 'a secret for every relay';
 
 let world;
-/** Somebody who answers all that comes, as coturn's client wants it. */
+/** Somebody who answers all that comes. */
 let echo;
 before(async () => {
-  world = await World.start({ args: ['--turn-secret', SECRET, '--turn-allow-peers', '127.0.0.1'] });
-  echo = createSocket('udp4');
-  echo.on('message', (message, { port, address }) => echo.send(message, port, address));
-  await new Promise((resolve) => echo.bind(0, '127.0.0.1', resolve));
+  world = await World.start({
+    args: ['--turn-secret', SECRET, '--turn-allow-peers', '127.0.0.1'],
+  });
+  echo = await Echo.start();
 });
 after(async () => {
-  echo?.close();
+  echo?.stop();
   await world?.stop();
 });
 
 const turnPort = ({ readyFile }) => JSON.parse(readFileSync(readyFile, 'utf8')).turn.split(':').at(-1);
 
-/** How many bytes the relay has carried, each way. */
-async function relayed(server) {
-  const metrics = await server.metrics();
-  const way = (direction) => metrics.get(`lectern_turn_bytes_total{direction="${direction}"}`) ?? 0;
-  return { up: way('up'), down: way('down') };
-}
-
-/**
- * A teacher and a student who both have nothing but the relay: they see and hear each other, and their pictures go on; a third comes
- * later.
- */
-async function meet({ server, lab, join, room }, transport) {
-  const [left, right] = [await lab({ network: relayOnly(transport) }), await lab({ network: relayOnly(transport) })];
-  const begun = await relayed(server);
-  await join(left, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'seminar' });
-  await join(right, { room, identity: 'ben', look: 2 });
-  await Promise.all([left.sees('ada', 'ben', 2, { frames: 20 }), right.sees('ben', 'ada', 0, { frames: 20 })]);
-  await Promise.all([left.hearsTone('ada', 2), right.hearsTone('ben', 0)]);
-  await right.do('measure', 'ben', 100);
-  await sleep(3000);
-  const film = picture(await right.do('measured', 'ben'), 'ada');
-  const frames = film.at(-1).framesDecoded - film[0].framesDecoded;
-  assert.ok(frames > 20, `${frames} pictures in 3 s`);
-  for (const page of [left, right]) {
-    for (const way of await page.do('ways')) {
-      assert.equal(way.candidateType, 'relay', JSON.stringify(way));
-      assert.equal(way.relayProtocol, transport, JSON.stringify(way));
-    }
-  }
-  const now = await relayed(server);
-  assert.ok(now.up - begun.up > 50_000 && now.down - begun.down > 50_000, JSON.stringify({ begun, now }));
-  // Who comes to a class that goes on waits for the network alone.
-  const late = await lab({ network: relayOnly(transport) });
-  await join(late, { room, identity: 'cem', look: 3 });
-  await late.sees('cem', 'ada', 0);
-  const firstFrameMs = Math.round(await late.do('firstFrameMs', 'cem'));
-  console.log(`# relay over ${transport}: first frame after ${firstFrameMs} ms, ${frames} pictures in 3 s`);
-  assert.ok(firstFrameMs < 2500, `the first frame came after ${firstFrameMs} ms`);
-  return [left, right, late];
-}
-
-const class_ = (world) => ({
-  server: world.server,
-  lab: (options) => world.lab(options),
-  join: (lab, options) => world.join(lab, options),
-  room: world.room('relay'),
-});
-
 for (const transport of ['udp', 'tcp']) {
   test(`Chromium with nothing but the relay over ${transport}`, { timeout: 90_000 }, async () => {
-    for (const lab of await meet(class_(world), transport)) await lab.close();
+    await meet(world, relayOnly(transport), {
+      candidateType: 'relay',
+      relayProtocol: transport,
+    });
   });
 }
 
 test('an ICE restart and a resumed session get new credentials', { timeout: 90_000 }, async () => {
   const room = world.room('restart');
   const lab = await world.lab({ network: relayOnly('udp') });
-  await world.join(lab, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring' });
+  await world.join(lab, {
+    room,
+    identity: 'ada',
+    look: 0,
+    role: 'teacher',
+    preset: 'tutoring',
+  });
   await world.join(lab, { room, identity: 'ben', look: 2 });
   await lab.sees('ben', 'ada', 0);
   const usernames = async () => (await lab.do('iceServers')).map(([{ username }]) => username);
@@ -114,11 +76,20 @@ test(
   { timeout: 90_000 },
   async () => {
     // TEST-NET-3 (RFC 5737) stands for the public side of a NAT that lets nothing but the relay's port through.
-    const hidden = await World.start({ publicIp: ['203.0.113.7'], args: ['--turn-host', '127.0.0.1'] });
+    const hidden = await World.start({
+      publicIp: ['203.0.113.7'],
+      args: ['--turn-host', '127.0.0.1'],
+    });
     try {
       const room = hidden.room('hidden');
       const [left, right] = [await hidden.lab(), await hidden.lab()];
-      await hidden.join(left, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring' });
+      await hidden.join(left, {
+        room,
+        identity: 'ada',
+        look: 0,
+        role: 'teacher',
+        preset: 'tutoring',
+      });
       await hidden.join(right, { room, identity: 'ben', look: 2 });
       await Promise.all([left.sees('ada', 'ben', 2, { frames: 20 }), right.sees('ben', 'ada', 0, { frames: 20 })]);
       for (const way of [...(await left.do('ways')), ...(await right.do('ways'))])
@@ -129,18 +100,6 @@ test(
   },
 );
 
-/** coturn's client, to its end. */
-async function uclient(...args) {
-  const child = spawn('turnutils_uclient', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  child.stdout.on('data', (chunk) => (said += chunk));
-  child.stderr.on('data', (chunk) => (said += chunk));
-  const timer = setTimeout(() => child.kill(), 40_000);
-  const code = await new Promise((resolve, reject) => child.once('exit', resolve).once('error', reject));
-  clearTimeout(timer);
-  return { code, said };
-}
-
 for (const [name, way] of [
   ['UDP, channels', []],
   ['UDP, indications', ['-s']],
@@ -148,7 +107,7 @@ for (const [name, way] of [
   ['TCP, indications', ['-t', '-s']],
 ]) {
   test(`turnutils_uclient over ${name}: nothing is lost`, { timeout: 60_000 }, async () => {
-    const peer = ['-e', '127.0.0.1', '-r', String(echo.address().port)];
+    const peer = ['-e', '127.0.0.1', '-r', String(echo.port)];
     const { code, said } = await uclient(
       ...[...way, ...peer, '-p', turnPort(world.server), '-u', 'somebody', '-W', SECRET],
       // Two clients, 40 messages each, without the port next to theirs that RTCP once had.
@@ -194,14 +153,24 @@ test('coturn, configured as in deploy/, takes the credentials of the shared secr
   const relay = await coturn(SECRET.replaceAll(' ', '-'));
   const urls = ['udp', 'tcp'].map((transport) => `turn:127.0.0.1:${relay.port}?transport=${transport}`);
   const secret = SECRET.replaceAll(' ', '-');
-  const site = await World.start({ args: ['--turn-secret', secret, '--turn-urls', urls.join(',')] });
+  const site = await World.start({
+    args: ['--turn-secret', secret, '--turn-urls', urls.join(',')],
+  });
   try {
     const room = site.room('coturn');
     for (const transport of ['udp', 'tcp']) {
       const lab = await site.lab({ network: relayOnly(transport) });
-      await site.join(lab, { room, identity: `ada-${transport}`, look: 0, role: 'teacher', preset: 'tutoring' });
+      await site.join(lab, {
+        room,
+        identity: `ada-${transport}`,
+        look: 0,
+        role: 'teacher',
+        preset: 'tutoring',
+      });
       await site.join(lab, { room, identity: `ben-${transport}`, look: 2 });
-      await lab.sees(`ben-${transport}`, `ada-${transport}`, 0, { frames: 20 });
+      await lab.sees(`ben-${transport}`, `ada-${transport}`, 0, {
+        frames: 20,
+      });
       for (const way of await lab.do('ways')) assert.equal(way.relayProtocol, transport, JSON.stringify(way));
       await lab.close();
     }
@@ -215,7 +184,7 @@ test('coturn, configured as in deploy/, takes the credentials of the shared secr
 });
 
 test('turnutils_uclient with a wrong secret is refused', { timeout: 60_000 }, async () => {
-  const peer = ['-e', '127.0.0.1', '-r', String(echo.address().port)];
+  const peer = ['-e', '127.0.0.1', '-r', String(echo.port)];
   const wrong = ['-u', 'somebody', '-W', 'not the secret of this relay'];
   const refused = async () =>
     (await world.server.metrics()).get('lectern_turn_refusals_total{reason="credentials"}') ?? 0;

@@ -34,6 +34,8 @@ impl Stage {
             index: 0,
             port: 0,
             candidate_ips: candidates.iter().map(|ip| ip.parse::<IpAddr>().unwrap()).collect(),
+            stream_addr: None,
+            relay: None,
             stats: Arc::default(),
             records: None,
         };

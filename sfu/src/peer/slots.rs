@@ -241,15 +241,14 @@ impl Peer {
 
     /// Sends a sealed packet along the path. Before there is one, and to nobody who is there any more, there is nothing to send.
     pub(super) fn transmit(&mut self, now: Instant, sealed: Option<Sealed>) {
-        let (Some(sealed), Some(path)) = (sealed, self.path) else { return };
+        let (Some(sealed), Some((path, _))) = (sealed, self.path) else { return };
         if self.closed || self.silent {
             return;
         }
         if let (Some(estimator), Some(number)) = (self.estimator.as_mut(), sealed.transport) {
             estimator.sent(now, number, sealed.datagram.len());
         }
-        let (source, destination) = (path.local, path.remote);
-        self.pending.push_back(PeerOutput::Transmit { source, destination, contents: sealed.datagram });
+        self.pending.push_back(PeerOutput::Transmit { path, contents: sealed.datagram });
     }
 
     /// Sends a repair, with so many more copies of it to follow.

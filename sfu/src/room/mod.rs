@@ -10,19 +10,18 @@ mod sound;
 mod tick;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
 use crate::forward::slot::TrackRef;
 use crate::id::{PeerId, RoomId};
 use crate::io::{
-    AddPeer, Event, OfferError, Output, PeerPolicy, Picture, RecordedPacket, SenderLimit, SlotChange,
-    Transmit,
+    AddPeer, Datagram, Event, OfferError, Output, PeerPolicy, Picture, RecordedPacket, SenderLimit,
+    SlotChange, Transmit,
 };
 use crate::limits::HANDSHAKE;
 use crate::media::{Kind, Source};
-use crate::peer::{Incoming, PACKET_OVERHEAD, Peer, PeerOutput, PeerShared, Taken};
+use crate::peer::{Incoming, PACKET_OVERHEAD, Path, Peer, PeerOutput, PeerShared, Taken};
 use crate::publish::keyframe::{picture_sizes, starts_keyframe};
 use crate::publish::speaker::{Speakers, TICK};
 use crate::publish::track::{SeqStep, Subscriber, Track};
@@ -207,8 +206,8 @@ impl Room {
         loop {
             match member.peer.poll(now) {
                 PeerOutput::Timeout(_) => break,
-                PeerOutput::Transmit { source, destination, contents } => {
-                    transmit(out, source, destination, contents, false);
+                PeerOutput::Transmit { path, contents } => {
+                    transmit(out, path, contents, false);
                 }
                 // Events of a peer that has left interest nobody.
                 _ => {}
@@ -370,9 +369,7 @@ impl Room {
         &mut self,
         now: Instant,
         id: PeerId,
-        source: SocketAddr,
-        destination: SocketAddr,
-        contents: &[u8],
+        datagram: Datagram<'_>,
         out: &mut Outbox,
     ) -> Taken {
         let Some(key) = self.by_id.get(&id).copied() else { return Taken::NotAccepted };
@@ -382,9 +379,9 @@ impl Room {
             self.flush_member(now, key, out);
         }
         let Some(member) = self.member_mut(key) else { return Taken::NotAccepted };
-        let taken = member.peer.handle_datagram(now, source, destination, contents);
+        let taken = member.peer.handle_datagram(now, datagram);
         if matches!(taken, Taken::Proved | Taken::Accepted) {
-            member.traffic.received_bytes += contents.len() as u64;
+            member.traffic.received_bytes += datagram.contents.len() as u64;
         }
         if taken == Taken::Proved {
             member.last_heard = now;
@@ -454,10 +451,10 @@ impl Room {
                     self.schedule(now, key, at);
                     return;
                 }
-                PeerOutput::Transmit { source, destination, contents } => {
+                PeerOutput::Transmit { path, contents } => {
                     member.traffic.sent_bytes += contents.len() as u64;
                     let forwarded = member.connected && is_rtp(&contents);
-                    transmit(out, source, destination, contents, forwarded);
+                    transmit(out, path, contents, forwarded);
                 }
                 PeerOutput::Connected => self.set_connected(now, key, out),
                 PeerOutput::Silent => self.set_disconnected(key, out),
@@ -710,16 +707,11 @@ impl Room {
     }
 }
 
-fn transmit(
-    out: &mut Outbox,
-    source: SocketAddr,
-    destination: SocketAddr,
-    contents: Vec<u8>,
-    forwarded: bool,
-) {
+fn transmit(out: &mut Outbox, path: Path, contents: Vec<u8>, forwarded: bool) {
+    let Path { transport, local: source, remote: destination } = path;
     out.counters.datagrams_out += 1;
     out.counters.bytes_out += contents.len() as u64;
-    out.outputs.push_back(Output::Transmit(Transmit { source, destination, contents, forwarded }));
+    out.outputs.push_back(Output::Transmit(Transmit { transport, source, destination, contents, forwarded }));
 }
 
 /// Whether a datagram is RTP and not RTCP (RFC 7983, section 7; RFC 5761, section 4).

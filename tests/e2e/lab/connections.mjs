@@ -87,8 +87,8 @@ export async function ways() {
     const entries = await connection.getStats();
     const transport = [...entries.values()].find(({ type }) => type === 'transport');
     const pair = entries.get(transport?.selectedCandidatePairId);
-    const { candidateType, relayProtocol, url } = entries.get(pair?.localCandidateId) ?? {};
-    found.push({ candidateType, relayProtocol, url });
+    const { candidateType, protocol, relayProtocol, url } = entries.get(pair?.localCandidateId) ?? {};
+    found.push({ candidateType, protocol, relayProtocol, url });
   }
   return found;
 }

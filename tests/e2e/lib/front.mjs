@@ -3,8 +3,10 @@
 // which goes over UDP, does not notice.
 import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
+import { request as requestTls } from 'node:https';
 import { connect } from 'node:net';
 import { extname, join, normalize } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { root } from './server.mjs';
 
@@ -14,7 +16,12 @@ const folders = {
   '/lab/socket.io/': join(e2e, 'node_modules/socket.io-client/dist/'),
   '/lab/': join(e2e, 'lab/'),
 };
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.map': 'application/json' };
+const types = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.map': 'application/json',
+};
 
 export class Front {
   #http;
@@ -63,9 +70,16 @@ export class Front {
       }
       return;
     }
-    const { hostname, port } = new URL(this.server.url);
-    const passed = request(
-      { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers, agent: false },
+    const { protocol, hostname, port } = new URL(this.server.url);
+    const passed = (protocol === 'https:' ? requestTls : request)(
+      {
+        hostname,
+        port,
+        method: incoming.method,
+        path: incoming.url,
+        headers: incoming.headers,
+        agent: false,
+      },
       (response) => {
         outgoing.writeHead(response.statusCode, response.headers);
         response.pipe(outgoing);
@@ -77,8 +91,8 @@ export class Front {
 
   #upgrade(incoming, socket, head) {
     this.upgrades += 1;
-    const { hostname, port } = new URL(this.server.url);
-    const upstream = connect(Number(port), hostname, () => {
+    const { protocol, hostname, port } = new URL(this.server.url);
+    const upstream = (protocol === 'https:' ? connectTls : connect)(Number(port), hostname, () => {
       const headers = [];
       for (let i = 0; i < incoming.rawHeaders.length; i += 2)
         headers.push(`${incoming.rawHeaders[i]}: ${incoming.rawHeaders[i + 1]}`);

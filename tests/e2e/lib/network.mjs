@@ -8,8 +8,8 @@ import { root } from './server.mjs';
 
 const program = process.env.LECTERN_UDP_PROXY ?? join(root, 'target/debug/udp-proxy');
 
-/** For servers whose media goes through a network: one worker, thus one port, and no relay as a way around. */
-export const ONE_PORT = ['--workers', '1', '--turn-port', '0'];
+/** For servers whose media goes through a network: one worker, thus one port, and neither relay nor TCP as a way around. */
+export const ONE_PORT = ['--workers', '1', '--turn-port', '0', '--ice-tcp=false'];
 
 export class Network {
   #child;
@@ -29,7 +29,9 @@ export class Network {
     const network = new Network();
     const port = ports[0].split(':').at(-1);
     const links = ['--up', JSON.stringify(up), '--down', JSON.stringify(down), '--seed', String(seed)];
-    network.#child = spawn(program, ['--to', `127.0.0.1:${port}`, ...links], { stdio: ['pipe', 'pipe', 'pipe'] });
+    network.#child = spawn(program, ['--to', `127.0.0.1:${port}`, ...links], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     network.#exited = new Promise((resolve) => network.#child.once('close', resolve).once('error', resolve));
     network.#child.stderr.setEncoding('utf8').on('data', (chunk) => (network.#log += chunk));
     network.#child.stdin.on('error', () => {}); // it has ended; the answer that does not come says so

@@ -54,7 +54,12 @@ export class Server {
     ];
     this.#child = spawn(binary, args, {
       cwd: this.folder,
-      env: { ...process.env, NO_COLOR: '1', RUST_BACKTRACE: '1', ...this.options.env },
+      env: {
+        ...process.env,
+        NO_COLOR: '1',
+        RUST_BACKTRACE: '1',
+        ...this.options.env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const child = this.#child;
@@ -70,7 +75,7 @@ export class Server {
         throw Object.assign(new Error(`the server ended with ${child.exitCode}:\n${this.log}`));
       return readFileSync(ready, 'utf8').trim();
     });
-    this.url = readyUrl(text);
+    this.url = readyUrl(text, this.options.tls ? 'https' : 'http');
     await until('the server answers', async () => (await fetch(`${this.url}/readyz`)).ok);
     return this;
   }
@@ -92,7 +97,10 @@ export class Server {
   async token({ room, identity, name = identity, role = 'student', ...rest }) {
     const response = await fetch(`${this.url}/api/tokens`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${this.apiKey}`, 'content-type': 'application/json' },
+      headers: {
+        authorization: `Bearer ${this.apiKey}`,
+        'content-type': 'application/json',
+      },
       body: JSON.stringify({ room, identity, name, role, ...rest }),
     });
     if (response.status !== 201) throw new Error(`POST /api/tokens: ${response.status} ${await response.text()}`);
@@ -155,12 +163,14 @@ export class Server {
   }
 }
 
-function readyUrl(text) {
+function readyUrl(text, scheme) {
   try {
     const told = JSON.parse(text);
-    return /^https?:/.test(told.http) ? told.http.replace(/\/$/, '') : `http://${told.http}`;
+    return /^https?:/.test(told.http) ? told.http.replace(/\/$/, '') : `${scheme}://${told.http}`;
   } catch (error) {
-    throw new Error(`the ready file is not JSON with "http": ${text}`, { cause: error });
+    throw new Error(`the ready file is not JSON with "http": ${text}`, {
+      cause: error,
+    });
   }
 }
 
@@ -168,7 +178,10 @@ function readyUrl(text) {
 export async function lectern(args, env = {}) {
   const cwd = mkdtempSync(join(tmpdir(), 'lectern-e2e-'));
   try {
-    return await promisify(execFile)(binary, args, { cwd, env: { ...process.env, ...env } });
+    return await promisify(execFile)(binary, args, {
+      cwd,
+      env: { ...process.env, ...env },
+    });
   } finally {
     rmSync(cwd, { recursive: true, force: true });
   }

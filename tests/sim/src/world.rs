@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use sfu::codec::Codec;
 use sfu::id::{PeerId, RoomId};
-use sfu::io::{AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture, Transmit};
+use sfu::io::{
+    AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture, Transmit, Transport,
+};
 use sfu::media::{Audience, Source};
 use sfu::{Node, NodeConfig};
 use str0m::config::DtlsCert;
@@ -186,7 +188,10 @@ impl World {
         fastrand::seed(seed);
         let clock = Clock::new();
         let node_at = SocketAddr::from(([192, 0, 2, 1], 3478));
-        let node = Node::new(NodeConfig { candidates: vec![node_at], unix_time: UNIX_TIME }, clock.now());
+        let node = Node::new(
+            NodeConfig { candidates: vec![node_at], tcp_candidates: Vec::new(), unix_time: UNIX_TIME },
+            clock.now(),
+        );
         let certificate = str0m::crypto::from_feature_flags()
             .dtls_provider
             .generate_certificate()
@@ -409,7 +414,7 @@ impl World {
 
     /// A datagram reaches the node at once, from any address.
     pub fn inject(&mut self, source: SocketAddr, contents: &[u8]) {
-        let datagram = Datagram { source, destination: self.node_at, contents };
+        let datagram = Datagram { transport: Transport::Udp, source, destination: self.node_at, contents };
         self.feed(Input::Datagram(datagram));
         self.drive_node();
     }
@@ -539,6 +544,7 @@ impl World {
         match delivery.to {
             Recipient::Node => {
                 let datagram = Datagram {
+                    transport: Transport::Udp,
                     source: delivery.public,
                     destination: self.node_at,
                     contents: &delivery.contents,

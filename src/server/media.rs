@@ -1,0 +1,147 @@
+//! Brings up the media workers with their ports.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use sfu::io::Event;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as Task;
+
+use super::StartError;
+use crate::addresses;
+use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::tcp::{self, MediaStreams};
+use crate::turn::Turn;
+use crate::worker::{self, WorkerConfig, WorkerHandle};
+
+/// The share of all TCP connections that one address may have.
+const SHARE_OF_STREAMS: usize = 4;
+
+/// The workers, and what they have to do with others.
+pub(super) struct Media {
+    pub workers: Vec<(WorkerHandle, JoinHandle<()>)>,
+    /// The listener for TCP connections of each worker, if it has an own one.
+    listeners: Vec<Option<TcpListener>>,
+    /// The relay whose datagrams come to the media port, when all have one port.
+    pub relay: Arc<OnceLock<Turn>>,
+}
+
+/// Starts them. `http` is where HTTP listens, which is everybody's port when there is one for all.
+pub(super) fn start(
+    settings: &Settings,
+    http: SocketAddr,
+    events: &mpsc::Sender<Event>,
+) -> Result<Media, StartError> {
+    let candidate_ips = addresses::candidates(&settings.public_ip).map_err(StartError::Addresses)?;
+    let count = if settings.one_port { 1 } else { settings.worker_count() };
+    let relay = Arc::<OnceLock<Turn>>::default();
+    let mut media = Media { workers: Vec::new(), listeners: Vec::new(), relay: relay.clone() };
+    for index in 0..count {
+        let port = port(settings, http, index, count)?;
+        let listener = match settings.ice_tcp && !settings.one_port {
+            true => listen(port),
+            false => None,
+        };
+        let stream_addr = match &listener {
+            Some((_, address)) => Some(*address),
+            None => (settings.ice_tcp && settings.one_port).then_some(http),
+        };
+        let config = WorkerConfig {
+            index,
+            port,
+            stream_addr,
+            relay: settings.one_port.then(|| relay.clone()),
+            candidate_ips: candidate_ips.clone(),
+            stats: Arc::default(),
+            records: None,
+        };
+        let worker = worker::start(config, events.clone()).map_err(|source| StartError::Worker {
+            index,
+            port,
+            source,
+        })?;
+        media.workers.push(worker);
+        media.listeners.push(listener.map(|(listener, _)| listener));
+    }
+    Ok(media)
+}
+
+fn port(settings: &Settings, http: SocketAddr, index: usize, workers: usize) -> Result<u16, StartError> {
+    if settings.one_port {
+        return Ok(http.port());
+    }
+    match settings.udp_port {
+        0 => Ok(0),
+        first => u16::try_from(index)
+            .ok()
+            .and_then(|index| first.checked_add(index))
+            .ok_or(StartError::Ports { first, workers }),
+    }
+}
+
+fn listen(port: u16) -> Option<(TcpListener, SocketAddr)> {
+    let listening = tcp::bind(port).and_then(|listener| listener.local_addr().map(|at| (listener, at)));
+    match listening {
+        Ok(listening) => Some(listening),
+        Err(error) => {
+            tracing::warn!(
+                port,
+                %error,
+                "ice_tcp: no media over TCP, because the port cannot be had; networks without UDP have the relay alone"
+            );
+            None
+        }
+    }
+}
+
+impl Media {
+    /// Takes connections on the workers' own ports until `stop` becomes true. Returns what serves the first worker's, for
+    /// connections that come by a port for all.
+    pub fn take_streams(
+        &mut self,
+        settings: &Settings,
+        metrics: &Arc<Metrics>,
+        stop: &watch::Receiver<bool>,
+    ) -> (Option<MediaStreams>, Vec<Task<()>>) {
+        let most = usize::try_from(settings.ice_tcp_connections).unwrap_or(usize::MAX);
+        let places = Places::new(most, most.div_ceil(SHARE_OF_STREAMS));
+        let streams_of = |worker: &WorkerHandle| {
+            MediaStreams::new(worker.clone(), places.clone(), metrics.clone(), stop.clone())
+        };
+        let mut tasks = Vec::new();
+        for ((worker, _), listener) in self.workers.iter().zip(&mut self.listeners) {
+            let Some(listener) = listener.take() else { continue };
+            let streams = streams_of(worker);
+            tasks.push(tokio::spawn(tcp::accept(listener, move |stream, client| {
+                let streams = streams.clone();
+                async move {
+                    if let Ok(local) = stream.local_addr() {
+                        streams.serve(stream, client, local.ip()).await;
+                    }
+                }
+            })));
+        }
+        let for_all = settings.ice_tcp && settings.one_port;
+        (self.workers.first().filter(|_| for_all).map(|(worker, _)| streams_of(worker)), tasks)
+    }
+
+    /// The addresses at which clients reach the workers by UDP.
+    pub fn candidates(&self) -> Vec<SocketAddr> {
+        self.workers.iter().flat_map(|(handle, _)| handle.candidates().to_vec()).collect()
+    }
+
+    /// The addresses of the machine or the NAT before it that clients know, most useful first.
+    pub fn ips(&self) -> Vec<IpAddr> {
+        let mut ips = Vec::new();
+        for candidate in self.candidates() {
+            if !ips.contains(&candidate.ip()) {
+                ips.push(candidate.ip());
+            }
+        }
+        ips
+    }
+}

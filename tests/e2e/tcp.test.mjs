@@ -1,0 +1,170 @@
+// Ways in for networks without UDP, with real Chromium: media over TCP, and everything on one port, with TLS.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { newPage } from './lib/chromium.mjs';
+import { meet } from './lib/meet.mjs';
+import { relayOnly, tcpOnly } from './lib/relay.mjs';
+import { Echo, uclient } from './lib/turnutils.mjs';
+import { World } from './lib/world.mjs';
+
+// Of this file alone: its servers have certificates of the tests' own.
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+process.removeAllListeners('warning');
+
+/** A certificate as a site has it: from an authority that the browser knows, because it is told to. */
+function certificate(folder) {
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const made = spawnSync('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'],
+    ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
+    ...['-keyout', key, '-out', cert],
+  ]);
+  assert.equal(made.status, 0, String(made.stderr));
+  const publicKey = new X509Certificate(readFileSync(cert)).publicKey.export({
+    type: 'spki',
+    format: 'der',
+  });
+  const digest = spawnSync('openssl', ['dgst', '-sha256', '-binary'], {
+    input: publicKey,
+  }).stdout.toString('base64');
+  return {
+    cert,
+    key,
+    known: `--ignore-certificate-errors-spki-list=${digest}`,
+  };
+}
+
+const TCP = { protocol: 'tcp', relayProtocol: undefined };
+
+test('media over TCP, on a port of its own', { timeout: 90_000 }, async () => {
+  const world = await World.start();
+  try {
+    await meet(world, tcpOnly, TCP);
+    const metrics = await world.server.metrics();
+    assert.ok(metrics.has('lectern_media_streams'));
+  } finally {
+    await world.stop();
+  }
+});
+
+const SECRET = 'a secret for every relay';
+
+let folder;
+let site;
+let echo;
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'lectern-tls-'));
+  const { cert, key, known } = certificate(folder);
+  site = await World.start({
+    tls: true,
+    chromium: { args: [known] },
+    args: [
+      ...['--one-port', '--tls-cert', cert, '--tls-key', key, '--turn-host', 'localhost'],
+      ...['--turn-secret', SECRET, '--turn-allow-peers', '127.0.0.1'],
+    ],
+  });
+  echo = await Echo.start();
+});
+after(async () => {
+  echo?.stop();
+  await site?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('one port: it is the only one', { timeout: 30_000 }, () => {
+  const told = JSON.parse(readFileSync(site.server.readyFile, 'utf8'));
+  const port = told.http.split(':').at(-1);
+  assert.deepEqual(
+    told.udp.map((address) => address.split(':').at(-1)),
+    [port],
+  );
+  assert.equal(told.turn, undefined);
+  const listening = spawnSync('ss', ['-Hlntup'], {
+    encoding: 'utf8',
+  }).stdout.split('\n');
+  const ours = listening.filter((line) => line.includes(`pid=${site.server.pid},`));
+  assert.equal(ours.length, 2, ours.join('\n'));
+  for (const line of ours) assert.match(line, new RegExp(`:${port} `));
+});
+
+for (const [name, network, way] of [
+  ['media over UDP', undefined, { protocol: 'udp', relayProtocol: undefined }],
+  ['media over TCP', tcpOnly, TCP],
+  ['the relay over TCP', relayOnly('tcp'), { candidateType: 'relay', relayProtocol: 'tcp' }],
+  ['the relay over TLS', relayOnly('tls'), { candidateType: 'relay', relayProtocol: 'tls' }],
+]) {
+  test(`one port: ${name}`, { timeout: 90_000 }, () => meet(site, network, way));
+}
+
+test('one port: the page itself, by HTTPS; and who forgets the s is sent there', { timeout: 60_000 }, async () => {
+  const link = await site.server.link({
+    room: site.room('page'),
+    identity: 'ada',
+    role: 'teacher',
+  });
+  const page = await newPage(site.browser);
+  await page.goto(link);
+  await page.locator('video').first().waitFor();
+  assert.ok(await page.evaluate(() => globalThis.isSecureContext && location.protocol === 'https:'));
+  const plain = await fetch(link.replace('https:', 'http:'), {
+    redirect: 'manual',
+  });
+  assert.equal(plain.status, 308);
+  assert.equal(plain.headers.get('location'), link.split('#')[0]);
+  await page.context().close();
+});
+
+/** Sends bytes and tells what comes back until the end. */
+const say = (port, bytes) =>
+  new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+    const answer = [];
+    socket.on('data', (chunk) => answer.push(chunk));
+    socket.on('close', () => resolve(Buffer.concat(answer))).on('error', reject);
+  });
+
+test('one port: openssl s_client, and what nobody understands', { timeout: 60_000 }, async () => {
+  const { port } = new URL(site.server.url);
+  for (const version of ['-tls1_2', '-tls1_3']) {
+    const { stdout, status } = spawnSync(
+      'openssl',
+      ['s_client', '-connect', `127.0.0.1:${port}`, version, '-alpn', 'http/1.1', '-ign_eof'],
+      {
+        input: 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+        encoding: 'utf8',
+      },
+    );
+    assert.equal(status, 0);
+    assert.match(stdout, /ALPN protocol: http\/1.1/);
+    assert.match(stdout, /HTTP\/1.1 200 OK/);
+  }
+  const old = spawnSync('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_1'], { input: '' });
+  assert.notEqual(old.status, 0, 'TLS 1.1 is refused');
+  assert.match(String(await say(port, 'nonsense\r\n\r\n')), /^HTTP\/1.1 400 /);
+  // A frame of media that is no check, though it has a cookie in its place.
+  const frame = Buffer.from([0, 20, 1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, ...Array(12).fill(0)]);
+  assert.equal((await say(port, frame)).length, 0, 'ended without a word');
+});
+
+for (const [name, way] of [
+  ['UDP', []],
+  ['TCP', ['-t']],
+  ['TLS', ['-t', '-S']],
+]) {
+  test(`one port: turnutils_uclient over ${name}: nothing is lost`, { timeout: 60_000 }, async () => {
+    const { port } = new URL(site.server.url);
+    const peer = ['-e', '127.0.0.1', '-r', String(echo.port)];
+    const credential = ['-u', 'somebody', '-W', SECRET];
+    const { code, said } = await uclient(
+      ...[...way, ...peer, '-p', port, ...credential, '-m', '2', '-n', '40', '-l', '301', '-c', '127.0.0.1'],
+    );
+    assert.equal(code, 0, said);
+    assert.match(said, /tot_send_msgs=80, tot_recv_msgs=80/, said);
+  });
+}
