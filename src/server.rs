@@ -110,6 +110,7 @@ pub enum StartError {
 pub struct Server {
     http: SocketAddr,
     udp: Vec<SocketAddr>,
+    streams: Vec<SocketAddr>,
     public_url: Arc<str>,
     secrets: Arc<Secrets>,
     classrooms: Classrooms,
@@ -162,6 +163,7 @@ impl Server {
         let stats: Vec<Arc<WorkerStats>> = media.workers.iter().map(|(handle, _)| handle.stats()).collect();
         let metrics = Arc::new(Metrics::new(stats));
         let (stop, stopping) = watch::channel(false);
+        let streams = media.stream_addrs();
         let (media_streams, stream_listeners) = media.take_streams(&settings, &metrics, &stopping);
         let tls = Tls::load(&settings, &media.ips())?;
         // Clients of a relay over TLS ask nobody about a certificate that signs itself.
@@ -219,6 +221,7 @@ impl Server {
         });
         let server = Server {
             http,
+            streams,
             udp: media.workers.iter().map(|(handle, _)| handle.udp_addr()).collect(),
             public_url,
             secrets,
@@ -251,6 +254,11 @@ impl Server {
     /// Where the media workers listen.
     pub fn udp_addrs(&self) -> &[SocketAddr] {
         &self.udp
+    }
+
+    /// Where the media workers take TCP connections on ports of their own.
+    pub fn stream_addrs(&self) -> &[SocketAddr] {
+        &self.streams
     }
 
     /// Where the relay listens, on UDP and TCP.

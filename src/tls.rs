@@ -113,23 +113,10 @@ impl Tls {
 
     /// Reads the files again whenever they change, for ever. A pair that cannot be used leaves the old one.
     pub async fn follow_files(self) {
-        let certificate = self.certificate;
-        let mut seen = certificate.seen;
+        let mut seen = self.certificate.seen;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = certificate.files.changed();
-            if now == seen {
-                continue;
-            }
-            match certificate.files.read(&certificate.provider) {
-                Ok(key) => {
-                    *certificate.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
-                    tracing::info!("the certificate has been read again");
-                    seen = now;
-                }
-                // Perhaps half of it is written; it is looked at again.
-                Err(error) => tracing::warn!(%error, "the changed certificate is not used"),
-            }
+            self.certificate.look(&mut seen);
         }
     }
 }
@@ -141,10 +128,27 @@ struct Certificate {
     files: Files,
     provider: Arc<CryptoProvider>,
     /// When the files had changed last when they were read first.
-    seen: [Option<SystemTime>; 2],
+    seen: Changed,
 }
 
 impl Certificate {
+    /// Reads the files if they have changed since `seen`.
+    fn look(&self, seen: &mut Changed) {
+        let now = self.files.changed();
+        if now == *seen {
+            return;
+        }
+        match self.files.read(&self.provider) {
+            Ok(key) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+                tracing::info!("the certificate has been read again");
+                *seen = now;
+            }
+            // Perhaps half of it is written; it is looked at again.
+            Err(error) => tracing::warn!(%error, "the changed certificate is not used"),
+        }
+    }
+
     fn current(&self) -> Arc<CertifiedKey> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -156,6 +160,9 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// When certificate and key have changed.
+type Changed = [Option<SystemTime>; 2];
+
 /// PEM files of a chain and its key.
 #[derive(Debug)]
 struct Files {
@@ -164,7 +171,7 @@ struct Files {
 }
 
 impl Files {
-    fn changed(&self) -> [Option<SystemTime>; 2] {
+    fn changed(&self) -> Changed {
         [&self.cert, &self.key]
             .map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
     }
@@ -254,6 +261,29 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode("tls-self-signed.key") & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls::load(&settings(folder.path()), &ips("192.0.2.1")).unwrap().unwrap();
+        let (files, first) = (&tls.certificate.files, tls.fingerprint());
+        let mut seen = tls.certificate.seen;
+        tls.certificate.look(&mut seen);
+        assert_eq!(tls.fingerprint(), first);
+        // A renewal writes one file after the other.
+        let other = tempfile::tempdir().unwrap();
+        let renewed = self_signed(other.path(), &ips("192.0.2.1")).unwrap();
+        std::fs::copy(&renewed.cert, &files.cert).unwrap();
+        tls.certificate.look(&mut seen);
+        assert_eq!(tls.fingerprint(), first, "not without its key");
+        std::fs::copy(&renewed.key, &files.key).unwrap();
+        tls.certificate.look(&mut seen);
+        assert_ne!(tls.fingerprint(), first);
+        std::fs::remove_file(&files.cert).unwrap();
+        let renewed = tls.fingerprint();
+        tls.certificate.look(&mut seen);
+        assert_eq!(tls.fingerprint(), renewed);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use crate::bandwidth::estimate::Estimator;
 use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
+use crate::demux::Family;
 use crate::egress::{self, Egress, Sealed, StreamConfig};
 use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
@@ -241,6 +242,9 @@ pub struct Peer {
     strangers: (Instant, u32),
     /// Where media goes, and when something came from there.
     path: Option<(Path, Instant)>,
+    /// Where a check came from while the path was silent, and when something came from there last: media goes there until the path is
+    /// heard again, or is another.
+    detour: Option<(Path, Instant)>,
     /// The candidate that was made for an address that the peer has moved to.
     roamed: Option<Candidate>,
     pending: VecDeque<PeerOutput>,
@@ -308,6 +312,7 @@ impl Peer {
             stranger: None,
             strangers: (now, 0),
             path: None,
+            detour: None,
             roamed: None,
             pending: VecDeque::new(),
             estimator: estimates.then(|| Estimator::new(FIRST_ESTIMATE_BITS_PER_SECOND)),
@@ -417,13 +422,43 @@ impl Peer {
         }
         self.silent = false;
         match self.path.as_mut() {
-            Some((path, heard)) if (path.transport, path.remote) == (transport, source) => *heard = now,
-            Some(_) if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) => {
-                self.ask_for_path();
+            Some((path, heard)) if (path.transport, path.remote) == (transport, source) => {
+                *heard = now;
+                self.detour = None;
             }
-            _ => {}
+            Some((_, heard)) if Family::of(contents) == Family::Stun => {
+                let is_silent = now.saturating_duration_since(*heard) >= ROAM_AFTER;
+                if StunMessage::parse(contents).is_ok_and(|message| message.use_candidate()) {
+                    self.ask_for_path();
+                }
+                if is_silent {
+                    self.take_detour(now, Path { transport, local: destination, remote: source });
+                }
+            }
+            _ => match self.detour.as_mut() {
+                Some((path, heard)) if path.remote == source => *heard = now,
+                _ => {}
+            },
         }
         Taken::Proved
+    }
+
+    /// Sends media where a check has come from, because nothing comes along the path any more. A browser that loses its way uses
+    /// another at once, and says that it is to be used (USE-CANDIDATE) with its next check, seconds later.
+    fn take_detour(&mut self, now: Instant, way: Path) {
+        match self.detour.as_mut() {
+            Some((path, heard)) if *path == way => {
+                *heard = now;
+                return;
+            }
+            // Checks come on all ways; one that works is good enough.
+            Some((_, heard)) if now.saturating_duration_since(*heard) < ROAM_AFTER => return,
+            _ => {}
+        }
+        self.detour = Some((way, now));
+        // What was sent into the void is lost, and of it the receiver will learn in a second or two.
+        let pictures = self.egress.streams().filter(|stream| stream.kind == Kind::Video);
+        self.pending.extend(pictures.map(|stream| PeerOutput::KeyframeRequest(stream.mid)));
     }
 
     /// Has the engine send something of no consequence where it would send media now: it does not tell what a check has nominated, and only
@@ -557,8 +592,10 @@ impl Peer {
                     let path = Path { transport, local: transmit.source, remote: transmit.destination };
                     if along && self.path.is_none_or(|(known, _)| known != path) {
                         self.path = Some((path, now));
+                        self.detour = None;
                     }
-                    return PeerOutput::Transmit { path, contents: transmit.contents.into() };
+                    let way = self.detour.filter(|_| along).map_or(path, |(way, _)| way);
+                    return PeerOutput::Transmit { path: way, contents: transmit.contents.into() };
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(output) = self.translate(now, event) {

@@ -129,6 +129,11 @@ impl Media {
         (self.workers.first().filter(|_| for_all).map(|(worker, _)| streams_of(worker)), tasks)
     }
 
+    /// Where the workers' own ports for TCP connections are.
+    pub fn stream_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
     /// The addresses at which clients reach the workers by UDP.
     pub fn candidates(&self) -> Vec<SocketAddr> {
         self.workers.iter().flat_map(|(handle, _)| handle.candidates().to_vec()).collect()

@@ -13,6 +13,7 @@ mod limits;
 mod outage;
 mod signalling;
 mod start;
+mod streams;
 mod turn;
 mod whip;
 mod whip_media;

@@ -241,7 +241,7 @@ impl Peer {
 
     /// Sends a sealed packet along the path. Before there is one, and to nobody who is there any more, there is nothing to send.
     pub(super) fn transmit(&mut self, now: Instant, sealed: Option<Sealed>) {
-        let (Some(sealed), Some((path, _))) = (sealed, self.path) else { return };
+        let (Some(sealed), Some((path, _))) = (sealed, self.detour.or(self.path)) else { return };
         if self.closed || self.silent {
             return;
         }

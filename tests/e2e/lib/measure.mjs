@@ -50,6 +50,16 @@ export function freezes(samples) {
   };
 }
 
+/** The longest time in which no new picture was decoded, as the browser's own word for freezes comes when they have ended. */
+export function stillMs(samples) {
+  let [longest, since] = [0, samples[0].at];
+  for (let i = 1; i < samples.length; i += 1) {
+    if (samples[i].framesDecoded > samples[i - 1].framesDecoded) since = samples[i].at;
+    longest = Math.max(longest, samples[i].at - since);
+  }
+  return Math.round(longest);
+}
+
 /** The longest stretch, in milliseconds, over which sound was made up because it had not come (webrtc-stats, concealedSamples). */
 export function soundGapMs(samples) {
   let [longest, run] = [0, 0];

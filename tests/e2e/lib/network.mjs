@@ -59,18 +59,23 @@ export class Network {
     return this.change({});
   }
 
-  /** Sends this page's media through the network; to be called before the page is opened. */
-  async carries(page) {
-    await page.addInitScript((port) => {
-      const real = RTCPeerConnection.prototype.setRemoteDescription;
-      RTCPeerConnection.prototype.setRemoteDescription = function (description, ...rest) {
-        // RFC 8839, 5.1: foundation, component, transport, priority, address, port. Without TCP there is no way around.
-        const sdp = description.sdp
-          .replace(/^(a=candidate:\S+ \d+ udp \d+ \S+) \d+ /gim, `$1 ${port} `)
-          .replace(/^a=candidate:\S+ \d+ tcp .*\r\n/gim, '');
-        return real.call(this, { type: description.type, sdp }, ...rest);
-      };
-    }, this.port);
+  /**
+   * Sends this page's media through the network; to be called before the page is opened. With `tcp` connections go around it, to the
+   * server itself.
+   */
+  async carries(page, { tcp = false } = {}) {
+    await page.addInitScript(
+      ([port, tcp]) => {
+        const real = RTCPeerConnection.prototype.setRemoteDescription;
+        RTCPeerConnection.prototype.setRemoteDescription = function (description, ...rest) {
+          // RFC 8839, 5.1: foundation, component, transport, priority, address, port. Without TCP there is no way around.
+          let sdp = description.sdp.replace(/^(a=candidate:\S+ \d+ udp \d+ \S+) \d+ /gim, `$1 ${port} `);
+          if (!tcp) sdp = sdp.replace(/^a=candidate:\S+ \d+ tcp .*\r\n/gim, '');
+          return real.call(this, { type: description.type, sdp }, ...rest);
+        };
+      },
+      [this.port, tcp],
+    );
   }
 
   async stop() {

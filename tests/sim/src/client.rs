@@ -253,6 +253,8 @@ pub struct Client {
     red_of: HashMap<Pt, Pt>,
     counters: ClientCounters,
     last_error: Option<String>,
+    /// The server's name and password in checks, from its last answer.
+    server: (String, String),
 }
 
 impl std::fmt::Debug for Client {
@@ -388,6 +390,11 @@ impl Client {
         let asked = engine::request_keyframe(&mut self.rtc, mid, kind);
         self.run(now);
         asked
+    }
+
+    /// A check of the server that proves who asks and nominates nothing, to be sent from anywhere.
+    pub fn check(&self) -> Vec<u8> {
+        engine::check(self)
     }
 
     /// Makes an offer for an ICE restart ([`Self::offer`]); with `local`, from a new address.

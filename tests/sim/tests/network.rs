@@ -98,6 +98,51 @@ fn a_new_address_is_followed_without_signalling() {
     }
 }
 
+/// A browser checks all its ways all the time, and says which one it uses seconds after it does.
+#[test]
+fn a_check_leads_media_elsewhere_only_while_the_way_is_silent() {
+    for seed in sim::seeds(4) {
+        let (mut world, ann, bob) = pair(seed);
+        let good = world.person(ann).up().config();
+        let elsewhere = world.new_address();
+        // Packets of media that went there since the last time.
+        let mut seen = 0;
+        let mut led_there = |world: &World| {
+            let media =
+                world.strays().iter().filter(|(to, bytes)| *to == elsewhere && bytes[0] >= 128).count();
+            media - std::mem::replace(&mut seen, media)
+        };
+        let check = |world: &mut World| {
+            let bytes = world.with_client(ann, |client, _| client.check());
+            world.inject(elsewhere, &bytes);
+        };
+        world.step("a check while all is well");
+        for _ in 0..20 {
+            check(&mut world);
+            world.run(100 * MS);
+        }
+        assert_eq!(led_there(&world), 0, "seed {seed}");
+        assert!(both_see(&world, ann, bob));
+        world.set_links(ann, LinkConfig { down: true, ..good }, good);
+        world.step("a short cut, and a check").run(200 * MS);
+        check(&mut world);
+        world.run(500 * MS);
+        assert_eq!(led_there(&world), 0, "seed {seed}");
+        world.step("nothing comes, and no check from elsewhere").run(2000 * MS);
+        assert_eq!(led_there(&world), 0, "seed {seed}");
+        check(&mut world);
+        world.step("media goes where a check comes from").run(500 * MS);
+        assert!(led_there(&world) > 10, "seed {seed}");
+        world.set_links(ann, good, good);
+        world.step("the old way is back").run(1000 * MS);
+        led_there(&world);
+        world.run(1000 * MS);
+        assert_eq!(led_there(&world), 0, "seed {seed}");
+        let took = world.run_until(2000 * MS, |world| both_see(world, ann, bob));
+        assert!(took.is_some(), "seed {seed}");
+    }
+}
+
 #[test]
 fn ice_restarts_with_and_without_a_new_address() {
     for seed in sim::seeds(4) {

@@ -9,6 +9,7 @@ use sfu::codec::Codec;
 use sfu::media::{Kind, Mid, Rid, Source};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as EngineCodec;
+use str0m::ice::{StunMessage, TransId};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Pt, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{
@@ -146,6 +147,7 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
         red_of: HashMap::new(),
         counters: ClientCounters::default(),
         last_error: None,
+        server: (String::new(), String::new()),
     }
 }
 
@@ -161,6 +163,8 @@ fn media_kind(kind: Kind) -> MediaKind {
 }
 
 pub(super) fn accept(client: &mut Client, pending: SdpPendingOffer, answer: &str) -> Result<(), String> {
+    let (ufrag, password) = credentials(answer).ok_or("an answer without credentials for ICE")?;
+    client.server = (ufrag.to_owned(), password.to_owned());
     let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
     client.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| error.to_string())?;
     for (mid, line) in client.send_mids.iter().zip(&client.config.sends) {
@@ -474,6 +478,27 @@ pub(super) fn request_keyframe(rtc: &mut Rtc, mid: Mid, kind: KeyframeRequestKin
     let mut direct = rtc.direct_api();
     let stream = direct.stream_rx_by_mid(mid, None);
     stream.map(|stream| stream.request_keyframe(kind)).is_some()
+}
+
+/// The first `a=ice-ufrag` and `a=ice-pwd` (RFC 8839, section 5.4).
+fn credentials(sdp: &str) -> Option<(&str, &str)> {
+    let of = |name: &str| sdp.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    of("a=ice-ufrag:").zip(of("a=ice-pwd:"))
+}
+
+/// A check of the server that proves who asks and nominates nothing, as browsers send them on all ways (RFC 8445, section 7.2.4).
+pub(super) fn check(client: &Client) -> Vec<u8> {
+    let (server, password) = &client.server;
+    let own = credentials(&client.offer).map_or("", |(ufrag, _)| ufrag);
+    let username = format!("{server}:{own}");
+    let message = StunMessage::binding_request(&username, TransId::new(), true, 1, 100, false);
+    let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
+    let mut bytes = vec![0; 200];
+    let length = message
+        .to_bytes(Some(password.as_bytes()), &mut bytes, |key, payloads| hmac.sha1_hmac(key, payloads))
+        .expect("a check has a hundred bytes or so");
+    bytes.truncate(length);
+    bytes
 }
 
 pub(super) fn restart_ice(client: &mut Client, local: Option<SocketAddr>) {

@@ -4,10 +4,14 @@ import type { ConnectionStats, MediaStatus } from './events.js';
 import type { LocalTracks } from './local-tracks.js';
 import { MediaLink, type MediaShape, type Offer } from './media.js';
 import { MediaWatch } from './media-watch.js';
+import { beatOf, Pulse } from './pulse.js';
 import type { IceServer, RestartAnswer, SendingLimit, Slot, Source } from './protocol.js';
 import { limitOf } from './sending.js';
 import { StatsReader } from './stats.js';
 import { SlotStreams } from './streams.js';
+
+/** How often the connection's pulse is felt. */
+const PULSE_MS = 500;
 
 export interface SessionMediaEvents {
   status(status: MediaStatus): void;
@@ -25,6 +29,7 @@ export class SessionMedia {
   #encodings: Encodings | undefined;
   #saving: Saving = 'none';
   #watch: MediaWatch | undefined;
+  #pulse: ReturnType<typeof setInterval> | undefined;
   #status: MediaStatus = 'none';
 
   /** Throws {@link LecternError} where there is no WebRTC. */
@@ -81,6 +86,7 @@ export class SessionMedia {
     this.#streams.fill(link);
     void this.#encodings?.apply('camera');
     this.#watch?.negotiated();
+    this.#feelPulse(link);
   }
 
   async send(source: Source, track: MediaStreamTrack | null): Promise<void> {
@@ -161,7 +167,19 @@ export class SessionMedia {
     this.#setStatus('none');
   }
 
+  /** Restarts ICE as soon as the way to the server is dead. */
+  #feelPulse(link: MediaLink): void {
+    clearInterval(this.#pulse);
+    const pulse = new Pulse();
+    this.#pulse = setInterval(() => {
+      void link.pulse().then((report) => {
+        if (link === this.#link && pulse.take(beatOf(report), performance.now())) this.#watch?.networkChanged();
+      });
+    }, PULSE_MS);
+  }
+
   #close(): void {
+    clearInterval(this.#pulse);
     this.#watch?.stop();
     this.#encodings?.stop();
     this.#encodings = undefined;
