@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod places;

@@ -5,14 +5,12 @@
 //! ended when its first frame is no check, when the worker has not answered it soon, when it falls silent, or when it takes nothing
 //! of what is sent. What it takes too slowly is lost, as on any full link, and congestion control sees that.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -21,13 +19,6 @@ use crate::places::Places;
 use crate::udp::DATAGRAM_BYTES;
 use crate::worker::{Inflow, WorkerHandle};
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 256;
-/// Bytes that the kernel keeps for a client that is slow to take them. Its own choice is megabytes, in which the present waits
-/// behind the past: at 1 Mbit/s this is half a second.
-const SEND_BUFFER: u32 = 64 * 1024;
-/// How long to wait when the system gives no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection has until a check of it is answered.
 const PROOF: Duration = Duration::from_secs(10);
 /// How long a client may be silent: ICE checks every few seconds (RFC 7675, section 5.1).
@@ -40,46 +31,6 @@ const QUEUE: usize = 128;
 const WRITE_BYTES: usize = 16 * 1024;
 /// Length before each frame.
 const HEADER: usize = 2;
-
-/// Listens for connections on this port (0: any free one), of IPv6 and IPv4 if the machine has both.
-///
-/// # Errors
-/// When the port is taken.
-pub fn bind(port: u16) -> io::Result<TcpListener> {
-    let bind = |socket: TcpSocket, ip: IpAddr| {
-        socket.set_reuseaddr(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER)?; // what is accepted inherits it
-        socket.bind(SocketAddr::new(ip, port))?;
-        socket.listen(BACKLOG)
-    };
-    match TcpSocket::new_v6().and_then(|socket| bind(socket, Ipv6Addr::UNSPECIFIED.into())) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            // No IPv6 on this machine.
-            bind(TcpSocket::new_v4()?, Ipv4Addr::UNSPECIFIED.into())
-        }
-        result => result,
-    }
-}
-
-/// Takes connections for ever, and hands each to `serve`.
-pub async fn accept<F: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
-    serve: impl Fn(tokio::net::TcpStream, SocketAddr) -> F,
-) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, source)) => {
-                // Media does not wait for more of itself.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(serve(stream, source));
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
 
 /// What a stream of frames holds that no client of ours sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

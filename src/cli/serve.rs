@@ -1,10 +1,12 @@
 //! `lectern serve`: runs the server until Ctrl-C or SIGTERM.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
 use signaling::lesson::Preset;
 use signaling::permission::Role;
 use signaling::token::{Claims, sign};
@@ -52,6 +54,15 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
+/// A link for a camera to read. Dark on light, with the margin that readers need, whatever the terminal's colours are.
+fn qr(link: &str) -> Result<String, Box<dyn Error>> {
+    let code = QrCode::with_error_correction_level(link, qrcode::EcLevel::L)?;
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    // Black on white, line by line, so that no terminal paints beyond the end.
+    let lines: Vec<String> = drawn.lines().map(|line| format!("  \x1b[97;40m{line}\x1b[0m")).collect();
+    Ok(lines.join("\n"))
+}
+
 /// Links into the demo room, on standard output.
 fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
     let secret = server.secrets().token_secret.expose().as_bytes();
@@ -73,15 +84,36 @@ fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
         )
     };
     let room = |token: String| room_url(url, DEMO_ROOM, &token);
-    let links = [
-        "Open these in a browser on this machine:".to_owned(),
+    let student = room(token("student-1", "Student 1", Role::Student)?);
+    let mut links = vec![
+        match server.tls() {
+            Some(_) => "Open these in a browser:",
+            None => "Open these in a browser on this machine:",
+        }
+        .to_owned(),
         format!("  teacher  {}", room(token("teacher", "Teacher", Role::Teacher)?)),
-        format!("  student  {}", room(token("student-1", "Student 1", Role::Student)?)),
+        format!("  student  {student}"),
         format!("  student  {}", room(token("student-2", "Student 2", Role::Student)?)),
         format!("  desktop  {url}/desktop#token={}", token("desktop", "Desktop", Role::Student)?),
         format!("  console  {url}/console#key={}", server.secrets().api_key.expose()),
-        "Ctrl-C ends the server.\n".to_owned(),
     ];
+    match server.tls() {
+        Some(tls) => {
+            if tls.is_self_signed() {
+                links.push(format!(
+                    "Browsers ask once whether to trust this server. Its certificate's SHA-256 fingerprint is\n  {}",
+                    tls.fingerprint()
+                ));
+            }
+            if std::io::stdout().is_terminal() {
+                links.push(format!("A student's phone in this network:\n{}", qr(&student)?));
+            }
+        }
+        None => links.push(
+            "For other devices in this network, which give a camera to HTTPS alone: --tls-self-signed".into(),
+        ),
+    }
+    links.push("Ctrl-C ends the server.\n".to_owned());
     // Nobody may be there to read them, which is no reason to end.
     let _ = std::io::stdout().write_all(links.join("\n").as_bytes());
     Ok(())

@@ -12,9 +12,10 @@ use tokio::task::JoinHandle as Task;
 use super::StartError;
 use crate::addresses;
 use crate::config::Settings;
+use crate::listener;
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::tcp::{self, MediaStreams};
+use crate::tcp::MediaStreams;
 use crate::turn::Turn;
 use crate::worker::{self, WorkerConfig, WorkerHandle};
 
@@ -84,7 +85,7 @@ fn port(settings: &Settings, http: SocketAddr, index: usize, workers: usize) -> 
 }
 
 fn listen(port: u16) -> Option<(TcpListener, SocketAddr)> {
-    let listening = tcp::bind(port).and_then(|listener| listener.local_addr().map(|at| (listener, at)));
+    let listening = listener::bind(port).and_then(|listener| listener.local_addr().map(|at| (listener, at)));
     match listening {
         Ok(listening) => Some(listening),
         Err(error) => {
@@ -113,10 +114,10 @@ impl Media {
             MediaStreams::new(worker.clone(), places.clone(), metrics.clone(), stop.clone())
         };
         let mut tasks = Vec::new();
-        for ((worker, _), listener) in self.workers.iter().zip(&mut self.listeners) {
-            let Some(listener) = listener.take() else { continue };
+        for ((worker, _), own) in self.workers.iter().zip(&mut self.listeners) {
+            let Some(own) = own.take() else { continue };
             let streams = streams_of(worker);
-            tasks.push(tokio::spawn(tcp::accept(listener, move |stream, client| {
+            tasks.push(tokio::spawn(listener::accept(own, move |stream, client| {
                 let streams = streams.clone();
                 async move {
                     if let Ok(local) = stream.local_addr() {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle as Task;
 use super::Turn;
 use super::relay::Datagrams;
 use crate::addresses;
-use crate::tcp;
+use crate::listener;
 use crate::udp::{ReceiveArena, SendArena, Socket, Waker, wait};
 
 /// Datagrams for clients that wait to be sent, as in the media worker: four full system calls.
@@ -63,11 +63,11 @@ impl Listening {
             }
         })?;
         let relay = turn.clone();
-        let listener = tokio::spawn(tcp::accept(streams, move |stream, source| {
+        let accepting = tokio::spawn(listener::accept(streams, move |stream, source| {
             let relay = relay.clone();
             async move { relay.serve_stream(stream, source).await }
         }));
-        Ok(Listening { address, outbox, thread: Some(thread), listener })
+        Ok(Listening { address, outbox, thread: Some(thread), listener: accepting })
     }
 
     /// Where it listens, on both transports.
@@ -90,7 +90,7 @@ fn bind(port: u16) -> io::Result<(Socket, TcpListener)> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let streams = tcp::bind(port)?;
+        let streams = listener::bind(port)?;
         let given = streams.local_addr()?.port();
         match Socket::bind(given, own.iter().copied()) {
             Ok(socket) => return Ok((socket, streams)),

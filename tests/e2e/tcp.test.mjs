@@ -11,6 +11,7 @@ import { newPage } from './lib/chromium.mjs';
 import { picture, stillMs } from './lib/measure.mjs';
 import { meet } from './lib/meet.mjs';
 import { relayOnly, tcpOnly } from './lib/relay.mjs';
+import { Server } from './lib/server.mjs';
 import { Echo, uclient } from './lib/turnutils.mjs';
 import { until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
@@ -197,3 +198,22 @@ for (const [name, way] of [
     assert.match(said, /tot_send_msgs=80, tot_recv_msgs=80/, said);
   });
 }
+
+test(
+  'a network of its own: a certificate that the server makes, and links with its fingerprint',
+  { timeout: 60_000 },
+  async () => {
+    const server = await Server.start({ tls: true, args: ['--demo', '--tls-self-signed', '--one-port'] });
+    try {
+      const cert = new X509Certificate(readFileSync(join(server.folder, 'data/tls-self-signed.crt')));
+      await until('the links are printed', () => server.log.includes('Ctrl-C ends'));
+      assert.ok(server.log.includes(cert.fingerprint256), server.log);
+      assert.match(server.log, /teacher {2}https:\/\/127\.0\.0\.1:\d+\/room\/demo#token=/);
+      assert.match(cert.subjectAltName, /IP Address:127\.0\.0\.1/);
+      // No browser asks about the certificate of a relay.
+      assert.ok(!server.log.includes('turns:'), server.log);
+    } finally {
+      await server.stop();
+    }
+  },
+);
