@@ -99,7 +99,7 @@ $(STAMPS)/tools: scripts/need | $(STAMPS)
 	@touch $@
 
 $(STAMPS)/browsers: scripts/need | $(STAMPS)
-	@scripts/need chromium firefox ip turnutils_uclient turnserver
+	@scripts/need chromium firefox ip nft openssl turnutils_uclient turnserver
 	@touch $@
 
 $(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need $(call there,.venv/bin/pip) | $(STAMPS)

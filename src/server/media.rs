@@ -68,6 +68,7 @@ pub(super) fn start(
         media.workers.push(worker);
         media.listeners.push(listener.map(|(listener, _)| listener));
     }
+    warn_of_low_ports(&media.candidates());
     Ok(media)
 }
 
@@ -96,6 +97,21 @@ fn listen(port: u16) -> Option<(TcpListener, SocketAddr)> {
             );
             None
         }
+    }
+}
+
+/// Chromium sends media to no port below 1024 of a private address, and of a public one to 80 and 443 alone.
+fn warn_of_low_ports(candidates: &[SocketAddr]) {
+    let refused = candidates.iter().filter(|candidate| {
+        let is_private = !crate::turn::is_public(candidate.ip()) || candidate.ip().is_loopback();
+        candidate.port() < 1024 && (is_private || ![80, 443].contains(&candidate.port()))
+    });
+    let refused: Vec<&SocketAddr> = refused.collect();
+    if !refused.is_empty() {
+        tracing::warn!(
+            ?refused,
+            "Chromium refuses these for media: ports below 1024 must be 80 or 443 of a public address; choose a port above 1023"
+        );
     }
 }
 

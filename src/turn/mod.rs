@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use turn_types::stun::attribute::{AttributeStaticType, Username};
 use turn_types::stun::message::{BINDING, MessageClass};
 
+pub use filter::is_public;
 pub use listen::{Listening, transmit};
 pub use relay::Datagrams;
 pub use servers::IceServers;

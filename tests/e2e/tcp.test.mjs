@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { certificate } from './lib/certificate.mjs';
 import { newPage } from './lib/chromium.mjs';
 import { picture, stillMs } from './lib/measure.mjs';
 import { meet } from './lib/meet.mjs';
@@ -19,29 +20,6 @@ import { World } from './lib/world.mjs';
 // Of this file alone: its servers have certificates of the tests' own.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 process.removeAllListeners('warning');
-
-/** A certificate as a site has it: from an authority that the browser knows, because it is told to. */
-function certificate(folder) {
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-  const made = spawnSync('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'],
-    ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
-    ...['-keyout', key, '-out', cert],
-  ]);
-  assert.equal(made.status, 0, String(made.stderr));
-  const publicKey = new X509Certificate(readFileSync(cert)).publicKey.export({
-    type: 'spki',
-    format: 'der',
-  });
-  const digest = spawnSync('openssl', ['dgst', '-sha256', '-binary'], {
-    input: publicKey,
-  }).stdout.toString('base64');
-  return {
-    cert,
-    key,
-    known: `--ignore-certificate-errors-spki-list=${digest}`,
-  };
-}
 
 const TCP = { protocol: 'tcp', relayProtocol: undefined };
 
@@ -208,7 +186,7 @@ test(
       const cert = new X509Certificate(readFileSync(join(server.folder, 'data/tls-self-signed.crt')));
       await until('the links are printed', () => server.log.includes('Ctrl-C ends'));
       assert.ok(server.log.includes(cert.fingerprint256), server.log);
-      assert.match(server.log, /teacher {2}https:\/\/127\.0\.0\.1:\d+\/room\/demo#token=/);
+      assert.match(server.log, /teacher {2}https:\/\/localhost:\d+\/room\/demo#token=/);
       assert.match(cert.subjectAltName, /IP Address:127\.0\.0\.1/);
       // No browser asks about the certificate of a relay.
       assert.ok(!server.log.includes('turns:'), server.log);

@@ -23,6 +23,12 @@ const types = {
   '.map': 'application/json',
 };
 
+/** With the port that stands for itself. */
+function addressOf(url) {
+  const { protocol, hostname, port } = new URL(url);
+  return { protocol, hostname, port: port || (protocol === 'https:' ? 443 : 80) };
+}
+
 export class Front {
   #http;
   #sockets = new Set();
@@ -70,7 +76,7 @@ export class Front {
       }
       return;
     }
-    const { protocol, hostname, port } = new URL(this.server.url);
+    const { protocol, hostname, port } = addressOf(this.server.url);
     const passed = (protocol === 'https:' ? requestTls : request)(
       {
         hostname,
@@ -91,7 +97,7 @@ export class Front {
 
   #upgrade(incoming, socket, head) {
     this.upgrades += 1;
-    const { protocol, hostname, port } = new URL(this.server.url);
+    const { protocol, hostname, port } = addressOf(this.server.url);
     const upstream = (protocol === 'https:' ? connectTls : connect)(Number(port), hostname, () => {
       const headers = [];
       for (let i = 0; i < incoming.rawHeaders.length; i += 2)

@@ -18,7 +18,7 @@ async function relayed(server) {
 export async function meet(world, network, way) {
   const { server } = world;
   const room = world.room('meet');
-  const name = Object.values(way).join(' ');
+  const name = Object.values(way).filter(Boolean).join(' ');
   const [left, right] = [await world.lab({ network }), await world.lab({ network })];
   const begun = await relayed(server);
   await world.join(left, {
@@ -45,13 +45,13 @@ export async function meet(world, network, way) {
   const now = await relayed(server);
   if (way.candidateType === 'relay')
     assert.ok(now.up - begun.up > 50_000 && now.down - begun.down > 50_000, JSON.stringify({ begun, now }));
-  else assert.deepEqual(now, begun);
+  else if (way.protocol) assert.deepEqual(now, begun);
   // Who comes to a class that goes on waits for the network alone.
   const late = await world.lab({ network });
   await world.join(late, { room, identity: 'cem', look: 3 });
   await late.sees('cem', 'ada', 0);
   const firstFrameMs = Math.round(await late.do('firstFrameMs', 'cem'));
-  console.log(`# ${name}: first frame after ${firstFrameMs} ms, ${frames} pictures in 3 s`);
+  console.log(`# ${name || 'any way'}: first frame after ${firstFrameMs} ms, ${frames} pictures in 3 s`);
   assert.ok(firstFrameMs < 2500, `the first frame came after ${firstFrameMs} ms`);
   for (const lab of [left, right, late]) await lab.close();
 }

@@ -40,7 +40,7 @@ export class Server {
   async up() {
     const ready = this.readyFile;
     rmSync(ready, { force: true });
-    const listen = this.url ? new URL(this.url).host : `${this.options.host ?? '127.0.0.1'}:0`;
+    const listen = this.url ? new URL(this.url).host : `${this.options.host ?? '127.0.0.1'}:${this.options.port ?? 0}`;
     const args = [
       'serve',
       ...['--http-listen', listen],

@@ -16,8 +16,11 @@ export class World {
     world.host = options.host ?? '127.0.0.1';
     world.server = await Server.start(options);
     try {
-      world.front = await Front.start(world.server);
-      if (browser) world.browser = await launchChromium(options.chromium);
+      world.front = await Front.start(world.server, world.host);
+      if (browser)
+        world.browser = await launchChromium(
+          typeof options.chromium === 'function' ? options.chromium(world) : options.chromium,
+        );
     } catch (error) {
       await world.front?.stop();
       await world.server.kill();
