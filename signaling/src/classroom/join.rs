@@ -312,8 +312,10 @@ fn sent_by(offer: &str) -> BTreeSet<Source> {
         let mut words = section.split_whitespace();
         let (kind, port) = (words.next(), words.next());
         // Without a direction it is `sendrecv` (RFC 8866, section 6.7).
-        let sends = !section.lines().any(|line| matches!(line.trim_end(), "a=recvonly" | "a=inactive"));
-        if sends && port != Some("0") {
+        let says = |attributes: &[&str]| section.lines().any(|line| attributes.contains(&line.trim_end()));
+        // Port 0 disables an m-line unless it is `bundle-only` (RFC 8843, section 6).
+        let open = port != Some("0") || says(&["a=bundle-only"]);
+        if open && !says(&["a=recvonly", "a=inactive"]) {
             match kind {
                 Some("audio") => sources.insert(Source::Microphone),
                 Some("video") => sources.insert(Source::Camera),

@@ -138,6 +138,10 @@ fn plain_offer(lines: &str) -> Join {
 const WHIP: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendonly\r\n";
 
+/// What `max-bundle` makes of an offer: port 0 does not disable an m-line that is `bundle-only` (RFC 8843, section 6).
+const BUNDLE_ONLY: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=sendonly\r\n\
+    m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=mid:1\r\na=bundle-only\r\na=sendonly\r\n";
+
 #[test]
 fn whip_publishes_what_its_offer_sends_and_its_role_may() {
     for (lines, role, expected) in [
@@ -146,6 +150,7 @@ fn whip_publishes_what_its_offer_sends_and_its_role_may() {
         ("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=sendrecv\r\n", Role::Teacher, &[Source::Camera]),
         ("m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=recvonly\r\n", Role::Teacher, &[]),
         ("m=audio 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=sendonly\r\n", Role::Teacher, &[]),
+        (BUNDLE_ONLY, Role::Teacher, &[Source::Microphone, Source::Camera]),
     ] {
         let mut world = World::new(Preset::Lecture);
         let watcher = world.enter("t0", Role::Teacher);
