@@ -61,7 +61,7 @@ test-web: $(STAMPS)/web-deps ## vitest
 	@cd web && npm run --silent test
 
 .PHONY: e2e
-e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/venv ## the real server with real browsers and clients
+e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/venv ## the real server with real browsers and clients
 	@cargo build --package load --bin udp-proxy
 	@echo "== end to end"
 	@cd tests/e2e && node run.mjs $(E2E)
@@ -100,6 +100,10 @@ $(STAMPS)/tools: scripts/need | $(STAMPS)
 
 $(STAMPS)/browsers: scripts/need | $(STAMPS)
 	@scripts/need chromium firefox ip nft openssl turnutils_uclient turnserver
+	@touch $@
+
+$(STAMPS)/foreign: scripts/need | $(STAMPS)
+	@scripts/need gstreamer openssl
 	@touch $@
 
 $(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need $(call there,.venv/bin/pip) | $(STAMPS)

@@ -124,7 +124,9 @@ async def main(url, token, colour, frequency, watch):
             "sources": {source: transceiver.mid for source, transceiver in sending.items()},
         },
     )
-    on_slots(joined)
+    # A notice is newer than the answer, although this comes after it.
+    for slot in joined["slots"]:
+        slots.setdefault(slot["mid"], (slot.get("participant"), slot.get("source")))
 
     tasks = []
     await connection.setRemoteDescription(RTCSessionDescription(joined["answer"], "answer"))
