@@ -63,6 +63,7 @@ test-web: $(STAMPS)/web-deps ## vitest
 .PHONY: e2e
 e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/venv ## the real server with real browsers and clients
 	@cargo build --package load --bin udp-proxy
+	@cargo build --package foreign --bin webrtc-client
 	@echo "== end to end"
 	@cd tests/e2e && node run.mjs $(E2E)
 

@@ -143,3 +143,24 @@ test('werift joins over socket.io-client: seen and heard, gets every packet', { 
   await ada.end();
   await gone(lab, 'ada');
 });
+
+test('the webrtc crate publishes by WHIP and plays by WHEP: gets every packet', { timeout: 90_000 }, async (t) => {
+  const room = world.room('webrtc-rs');
+  const lab = await chromium(room);
+  const client = async (mode, identity, role) => {
+    const token = await world.server.token({ room, identity, role });
+    const url = `${world.server.url}/${mode}/${room}`;
+    const client = start(t, join(root, 'target/debug/webrtc-client'), [], { url, token, mode, film });
+    await client.connected();
+    return client;
+  };
+  const wall = await client('whep', 'wall', 'observer');
+  await receives(wall);
+  await wall.end();
+
+  const ada = await client('whip', 'ada', 'teacher');
+  await lab.sees('ben', 'ada', FOREIGN, { frames: 20 });
+  await lab.hearsTone('ben', FOREIGN);
+  await ada.end();
+  await gone(lab, 'ada');
+});

@@ -8,7 +8,7 @@ import { Packets } from './packets.mjs';
 // werift gathers at all addresses but the loopback one, and the tests use no other.
 os.networkInterfaces = () => ({});
 const werift = await import('werift');
-const { MediaStreamTrack, RTCPeerConnection, RtpHeader, RtpPacket, Vp8Packetizer } = werift;
+const { MediaStreamTrack, RTCPeerConnection, RTCRtpCodecParameters, RtpHeader, RtpPacket, Vp8Packetizer } = werift;
 const { useOPUS, useSdesMid, useTransportWideCC, useVP8 } = werift;
 
 const { url, token, film, watch } = JSON.parse(process.argv.at(-1));
@@ -25,7 +25,11 @@ const connection = new RTCPeerConnection({
   bundlePolicy: 'max-bundle',
   codecs: {
     audio: [useOPUS()],
-    video: [useVP8({ rtcpFeedback: [{ type: 'nack' }, { type: 'nack', parameter: 'pli' }, { type: 'transport-cc' }] })],
+    video: [
+      useVP8({ rtcpFeedback: [{ type: 'nack' }, { type: 'nack', parameter: 'pli' }, { type: 'transport-cc' }] }),
+      // What was lost comes by this alone.
+      new RTCRtpCodecParameters({ mimeType: 'video/rtx', clockRate: 90_000 }),
+    ],
   },
   headerExtensions: { audio: [useSdesMid()], video: [useSdesMid(), useTransportWideCC()] },
 });
