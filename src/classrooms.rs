@@ -3,6 +3,7 @@
 //! Each room is one task (`room.rs`) that owns one [`signaling::classroom::Classroom`]. Its two queues are bounded: requests
 //! beyond the bound are refused with `unavailable`, and media events beyond theirs are counted and dropped.
 
+mod check;
 mod load;
 mod outlet;
 mod room;
@@ -20,6 +21,7 @@ use signaling::message::{Answer, ErrorCode, ErrorReply, Join, Request};
 use signaling::token::VerifiedToken;
 use tokio::sync::{mpsc, oneshot};
 
+pub use check::CheckRoom;
 pub use load::WorkerLoad;
 pub use outlet::{Outlet, Packed};
 

@@ -171,6 +171,16 @@ settings! {
         log_format: LogFormat = "text", any,
             "`text` or `json`.";
     }
+    "Test before class" {
+        check: bool = "true", any,
+            "Lets anybody test on the page `/check` whether a device and its network are ready for class. What a test gets is kept apart from all classes.";
+        checks_per_minute: u64 = "30", within::<1, 1_000_000>,
+            "Tests that one address may begin in a minute. A school shares one, and so do all behind a proxy: raise it there.";
+        checks: u64 = "64", within::<1, 10_000>,
+            "Most tests at once.";
+        check_seconds: u64 = "60", within::<1, 300>,
+            "A test ends after this time, with its connections and what it has of the relay, in seconds.";
+    }
     "Limits of HTTP" {
         http_body_bytes: u64 = "1048576", within::<65_536, 67_108_864>,
             "Longest body of a request, in bytes.";

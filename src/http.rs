@@ -3,13 +3,14 @@
 mod api;
 mod assets;
 mod auth;
+mod check;
 mod error;
 mod frames;
 mod gate;
 mod guard;
-mod guesses;
 mod headers;
 mod listen;
+mod per_minute;
 mod sdpfrag;
 mod socket;
 mod socket_message;
@@ -32,8 +33,9 @@ use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
 pub use api::{Readiness, room_url};
-pub use guesses::Guesses;
+pub use check::Checks;
 pub use listen::{Others, Peer, serve};
+pub use per_minute::PerMinute;
 pub use socket::Sockets;
 pub use whip::Sessions as WhipSessions;
 
@@ -57,7 +59,9 @@ pub struct App {
     /// WHIP and WHEP sessions.
     pub sessions: Arc<WhipSessions>,
     /// Wrong API keys.
-    pub guesses: Arc<Guesses>,
+    pub guesses: Arc<PerMinute>,
+    /// Tests before class.
+    pub checks: Arc<Checks>,
     /// Whether the store takes writes.
     pub readiness: Arc<Readiness>,
     /// When the server started.
@@ -77,6 +81,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         .route("/api/tokens", post(api::make_token))
         .route("/api/rooms", get(api::rooms))
         .route("/api/node", get(api::node))
+        .merge(check::routes())
         .merge(whip::routes())
         .merge(assets::routes())
         .fallback(error::not_found)

@@ -213,6 +213,8 @@ pub struct Metrics {
     pub participants: IntGauge,
     pub joins: IntCounterVec,
     pub join_seconds: Histogram,
+    pub checks: IntCounterVec,
+    pub checks_running: IntGauge,
     pub sockets: IntGauge,
     pub sockets_refused: IntCounterVec,
     pub sockets_closed: IntCounterVec,
@@ -273,6 +275,12 @@ impl Metrics {
                 "From the join request to its acknowledgement.",
                 &[0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0],
             ),
+            checks: counters(
+                "lectern_checks_total",
+                "Tests before class that were begun, by result: ok, or the error code.",
+                "result",
+            ),
+            checks_running: gauge("lectern_checks", "Tests before class that are under way."),
             sockets: gauge("lectern_sockets", "Signalling connections."),
             sockets_refused: counters(
                 "lectern_sockets_refused_total",

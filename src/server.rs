@@ -208,7 +208,8 @@ impl Server {
             store,
             metrics: metrics.clone(),
             sessions: Arc::default(),
-            guesses: Arc::new(http::Guesses::new(settings.api_key_guesses_per_minute)),
+            guesses: Arc::new(http::PerMinute::new(settings.api_key_guesses_per_minute)),
+            checks: Arc::new(http::Checks::new(&settings)),
             readiness: Arc::default(),
             started,
         });

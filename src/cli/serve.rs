@@ -95,6 +95,7 @@ fn print_links(server: &Server) -> Result<(), Box<dyn Error>> {
         format!("  student  {student}"),
         format!("  student  {}", room(token("student-2", "Student 2", Role::Student)?)),
         format!("  desktop  {url}/desktop#token={}", token("desktop", "Desktop", Role::Student)?),
+        format!("  check    {url}/check"),
         format!("  console  {url}/console#key={}", server.secrets().api_key.expose()),
     ];
     match server.tls() {

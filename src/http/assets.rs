@@ -28,6 +28,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/", get(|headers| page("index.html", headers)))
         .route("/console", get(|headers| page("console.html", headers)))
+        .route("/check", get(|headers| page("check.html", headers)))
         .route("/desktop", get(|headers| page("desktop.html", headers)))
         .route("/room/{name}", get(room))
         .route("/{file}", get(file))

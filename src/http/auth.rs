@@ -33,14 +33,15 @@ impl FromRequestParts<App> for Operator {
         let given = bearer(&parts.headers).ok_or_else(refused)?;
         let address = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
         let now = Instant::now();
-        if address.is_some_and(|address| !app.guesses.may_try(address, now)) {
+        // Before the key is tested: who may not try must not learn whether it was right.
+        if address.is_some_and(|address| !app.guesses.may(address, now)) {
             return Err(ErrorReply::new(ErrorCode::RateLimited, "too many wrong keys; wait a minute").into());
         }
         if bool::from(given.as_bytes().ct_eq(app.secrets.api_key.expose().as_bytes())) {
             return Ok(Operator);
         }
         if let Some(address) = address {
-            app.guesses.wrong(address, now);
+            app.guesses.count(address, now);
         }
         Err(refused())
     }

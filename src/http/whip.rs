@@ -26,7 +26,7 @@ use super::sdpfrag::{self, Fragment};
 use crate::classrooms::{Outlet, Packed, ReplyTo, RoomHandle, RoomInput};
 use crate::secrets::random_hex;
 
-const SDP: &str = "application/sdp";
+pub(super) const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// The sessions that live.
@@ -336,7 +336,7 @@ async fn wait(
     }
 }
 
-fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failure> {
+pub(super) fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failure> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted) {
         Ok(())

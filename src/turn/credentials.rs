@@ -20,6 +20,9 @@ pub struct Credential {
     pub password: String,
 }
 
+/// Begins the names of tests before class. The digests of participants' names have no dot.
+const CHECK: &str = "check.";
+
 /// Why a username is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -41,6 +44,19 @@ pub fn issue(secret: &[u8], room: &str, identity: &str, expires_secs: u64) -> Cr
     let username = format!("{expires_secs}:{name}");
     let password = password(secret, &username);
     Credential { username, password }
+}
+
+/// A credential for a test before class, which anybody may make: the relay gives it less ([`check_ends`]).
+pub fn issue_check(secret: &[u8], id: &str, expires_secs: u64) -> Credential {
+    let username = format!("{expires_secs}:{CHECK}{id}");
+    let password = password(secret, &username);
+    Credential { username, password }
+}
+
+/// For the username of a test before class: when all that it has ends (seconds since 1970). Nothing for a participant's.
+pub fn check_ends(username: &str) -> Option<u64> {
+    let (expiry, name) = username.split_once(':')?;
+    name.starts_with(CHECK).then(|| expiry.parse().ok())?
 }
 
 /// The password that belongs to a username.
@@ -83,6 +99,15 @@ mod tests {
         assert_ne!(one.username, other_room.username);
         let other_secret = issue(b"other", "algebra", "ada@example.org", 1000);
         assert_ne!(one.password, other_secret.password);
+    }
+
+    #[test]
+    fn a_test_before_class_is_told_from_a_participant() {
+        let check = issue_check(b"secret", "0f", 1000);
+        assert_eq!(check.username, "1000:check.0f");
+        assert_eq!(check_ends(&check.username), Some(1000));
+        assert_eq!(check_ends(&issue(b"secret", "check.", "check.", 1000).username), None);
+        assert_eq!(check_ends("check.0f"), None);
     }
 
     #[test]

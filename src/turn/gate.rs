@@ -34,7 +34,7 @@ use turn_types::stun::message::{
 
 use super::credentials;
 use super::filter::Filter;
-use super::session::{Full, LIFETIME, Owner, Session};
+use super::session::{Full, Owner, Session};
 use super::wire::{self, REALM, add, error, signed, success};
 
 /// Unauthenticated answers that one address gets in a second, and all ports of one IP address (a school behind a NAT, whose
@@ -119,6 +119,10 @@ pub struct Wanted {
     pub is_v4: bool,
     /// Whether its port must be even, as old RTP wants it.
     pub is_even: bool,
+    /// For the session: which peers it may reach.
+    pub filter: Arc<Filter>,
+    /// What is left of the longest life.
+    seconds: u32,
     request: Vec<u8>,
 }
 
@@ -138,6 +142,8 @@ pub struct Gate {
     begun: Instant,
     limits: Limits,
     filter: Arc<Filter>,
+    /// For tests before class, which strangers may make: this server's media and nothing else, whatever is open to participants.
+    media_alone: Arc<Filter>,
     allocations: HashMap<Arc<str>, usize>,
     total: usize,
     rates: Rates,
@@ -153,6 +159,7 @@ impl Gate {
             nonce_key: hmac::Key::new(hmac::HMAC_SHA256, random),
             begun: now,
             limits,
+            media_alone: Arc::new(Filter { media: filter.media.clone(), ..Filter::default() }),
             filter,
             allocations: HashMap::new(),
             total: 0,
@@ -190,12 +197,14 @@ impl Gate {
             );
         }
         let done = match (request.method(), session) {
-            (ALLOCATE, session) => return self.allocate(session.as_deref(), &request, username, key),
+            (ALLOCATE, session) => {
+                return self.allocate(session.as_deref(), &request, (username, key), now, wall_secs);
+            }
             (_, None) => Err((ErrorCode::ALLOCATION_MISMATCH, Refusal::Mismatch)),
             (REFRESH, Some(session)) => return refresh(session, &request, &key, now),
-            (CREATE_PERMISSION, Some(session)) => permit(&self.filter, session, &request, now),
-            (CHANNEL_BIND, Some(session)) => bind_channel(&self.filter, session, &request, now),
-            (_, Some(_)) => connect(&self.filter, &request),
+            (CREATE_PERMISSION, Some(session)) => permit(session, &request, now),
+            (CHANNEL_BIND, Some(session)) => bind_channel(session, &request, now),
+            (_, Some(session)) => connect(session.filter(), &request),
         };
         match done {
             Ok(()) => Outcome::Answer(signed(success(&request), &key), None),
@@ -210,7 +219,7 @@ impl Gate {
         let mut answer = success(&request);
         add(&mut answer, &XorRelayedAddress::new(relayed, transaction));
         add(&mut answer, &XorMappedAddress::new(asker.address, transaction));
-        add(&mut answer, &Lifetime::new(LIFETIME_SECS));
+        add(&mut answer, &Lifetime::new(wanted.seconds));
         signed(answer, &wanted.owner.key)
     }
 
@@ -333,8 +342,9 @@ impl Gate {
         &mut self,
         session: Option<&Session>,
         request: &Message<'_>,
-        username: Arc<str>,
-        key: IntegrityKey,
+        (username, key): Authentic,
+        now: Instant,
+        wall_secs: u64,
     ) -> Outcome {
         if let Some(session) = session {
             // The same again, because the answer was lost.
@@ -342,6 +352,7 @@ impl Gate {
                 return Outcome::Answer(session.granted().to_owned(), None);
             }
         }
+        let left = credentials::check_ends(&username).map(|ends| ends.saturating_sub(wall_secs));
         let (used, total) = (self.allocations.get(&username).copied().unwrap_or(0), self.total);
         let family = match request.raw_attribute(RequestedAddressFamily::TYPE) {
             Some(raw) => RequestedAddressFamily::from_raw(raw).map(|family| family.family()).ok(),
@@ -372,8 +383,12 @@ impl Gate {
         }
         *self.allocations.entry(username.clone()).or_default() += 1;
         self.total += 1;
+        let ends = left.map(|seconds| now + Duration::from_secs(seconds));
+        let owner = Owner { username, key, transaction: request.transaction_id(), ends };
         Outcome::Allocate(Box::new(Wanted {
-            owner: Owner { username, key, transaction: request.transaction_id() },
+            seconds: seconds_until(owner.expires(now), now),
+            filter: if ends.is_some() { &self.media_alone } else { &self.filter }.clone(),
+            owner,
             is_v4: family == Some(AddressFamily::IPV4),
             is_even: even_port.is_ok(),
             request: request.as_bytes().to_owned(),
@@ -395,7 +410,10 @@ impl Gate {
     }
 }
 
-const LIFETIME_SECS: u32 = LIFETIME.as_secs() as u32;
+/// As the attribute Lifetime has it; a fraction of a second lost is nobody's harm.
+fn seconds_until(expires: Instant, now: Instant) -> u32 {
+    u32::try_from(expires.saturating_duration_since(now).as_secs()).unwrap_or(u32::MAX)
+}
 
 /// What requests may carry; what else must be understood is not (RFC 8489, section 6.3.1).
 const KNOWN: [AttributeType; 13] = [
@@ -437,18 +455,16 @@ fn refresh(session: &mut Session, request: &Message<'_>, key: &IntegrityKey, now
         return Outcome::Answer(signed(error(request, WRONG_FAMILY.0), key), Some(WRONG_FAMILY.1));
     }
     let ends = request.attribute::<Lifetime>().is_ok_and(|lifetime| lifetime.seconds() == 0);
-    let mut answer = success(request);
-    add(&mut answer, &Lifetime::new(if ends { 0 } else { LIFETIME_SECS }));
-    let answer = signed(answer, key);
-    if ends {
-        return Outcome::End(answer);
-    }
     session.refresh(now);
-    Outcome::Answer(answer, None)
+    let seconds = if ends { 0 } else { seconds_until(session.expires(), now) };
+    let mut answer = success(request);
+    add(&mut answer, &Lifetime::new(seconds));
+    let answer = signed(answer, key);
+    if ends { Outcome::End(answer) } else { Outcome::Answer(answer, None) }
 }
 
 /// RFC 8656, section 10.2.
-fn permit(filter: &Filter, session: &mut Session, request: &Message<'_>, now: Instant) -> Done {
+fn permit(session: &mut Session, request: &Message<'_>, now: Instant) -> Done {
     let mut peers: Vec<IpAddr> = Vec::new();
     for (_, attribute) in request.iter_attributes() {
         if attribute.get_type() == XorPeerAddress::TYPE {
@@ -460,7 +476,7 @@ fn permit(filter: &Filter, session: &mut Session, request: &Message<'_>, now: In
         return Err(BAD_REQUEST);
     }
     // The filter first: what a forbidden address is of is nobody's business.
-    if !peers.iter().all(|peer| filter.permits_address(*peer)) {
+    if !peers.iter().all(|peer| session.filter().permits_address(*peer)) {
         return Err(FORBIDDEN);
     }
     if peers.iter().any(|peer| peer.is_ipv4() != session.is_v4()) {
@@ -470,10 +486,10 @@ fn permit(filter: &Filter, session: &mut Session, request: &Message<'_>, now: In
 }
 
 /// RFC 8656, section 12.2.
-fn bind_channel(filter: &Filter, session: &mut Session, request: &Message<'_>, now: Instant) -> Done {
+fn bind_channel(session: &mut Session, request: &Message<'_>, now: Instant) -> Done {
     let peer = peer(request)?;
     let number = request.attribute::<ChannelNumber>().map_err(|_| BAD_REQUEST)?.channel();
-    if !filter.permits(peer) {
+    if !session.filter().permits(peer) {
         return Err(FORBIDDEN);
     }
     if peer.is_ipv4() != session.is_v4() {

@@ -91,9 +91,8 @@ impl Client {
         match self.take(gate, &request, now) {
             Outcome::Allocate(wanted) => {
                 let granted = gate.grant(&wanted, self.asker, MEDIA.parse().unwrap());
-                let filter = gate.filter.clone();
-                let session =
-                    Session::new(wanted.owner.clone(), granted, filter, false, wanted.is_v4, 1_000_000, now);
+                let (owner, filter) = (wanted.owner.clone(), wanted.filter.clone());
+                let session = Session::new(owner, granted, filter, false, wanted.is_v4, 1_000_000, now);
                 self.session = Some(session);
                 0
             }
@@ -178,7 +177,7 @@ fn an_allocation_from_challenge_to_end() {
 
     let later = now + Duration::from_secs(200);
     assert_eq!(client.ask(&mut gate, REFRESH, &[&Lifetime::new(3600)], later), 0);
-    assert_eq!(client.session.as_ref().unwrap().expires(), later + LIFETIME);
+    assert_eq!(client.session.as_ref().unwrap().expires(), later + crate::turn::session::LIFETIME);
     let v6 = RequestedAddressFamily::new(AddressFamily::IPV6);
     assert_eq!(client.ask(&mut gate, REFRESH, &[&v6], later), 443);
     let end = client.request(REFRESH, &[&Lifetime::new(0)]);
@@ -187,6 +186,40 @@ fn an_allocation_from_challenge_to_end() {
     assert_eq!((gate.total, gate.allocations.len()), (0, 0));
     client.session = None;
     assert_eq!(client.ask(&mut gate, REFRESH, &[], later), 437);
+}
+
+/// Anybody may test before class, so that what is open to participants stays closed to it, and nothing outlives it.
+#[test]
+fn a_test_before_class_reaches_media_alone_and_ends_in_its_time() {
+    let now = Instant::now();
+    let filter = Filter { media: vec![MEDIA.parse().unwrap()], public: true, ..Filter::default() };
+    let limits = Limits { per_credential: 12, total: 20 };
+    let mut gate = Gate::new(SECRET, &[7; 32], limits, Arc::new(filter), now);
+    let public = "8.8.8.8:53";
+    let mut student = Client::good("192.0.2.1:1000").challenged(&mut gate, now);
+    assert_eq!(student.allocate(&mut gate, now), 0);
+    let bind = about(&student, CHANNEL_BIND, public, Some(0x4000));
+    assert_eq!(code(&student.take(&mut gate, &bind, now)), 0);
+
+    let issued = credentials::issue_check(SECRET, "0f", WALL + 60);
+    let mut check = Client::new("192.0.2.2:1000", &issued.username, SECRET).challenged(&mut gate, now);
+    assert_eq!(check.allocate(&mut gate, now), 0);
+    for (method, channel) in [(CHANNEL_BIND, Some(0x4000)), (CREATE_PERMISSION, None), (CONNECT, None)] {
+        let request = about(&check, method, public, channel);
+        assert_eq!(code(&check.take(&mut gate, &request, now)), 403, "{method:?}");
+    }
+    let bind = about(&check, CHANNEL_BIND, MEDIA, Some(0x4000));
+    assert_eq!(code(&check.take(&mut gate, &bind, now)), 0);
+
+    let end = now + Duration::from_secs(60);
+    let session = check.session.as_ref().unwrap();
+    let granted = wire::message(session.granted()).unwrap().attribute::<Lifetime>().unwrap().seconds();
+    assert_eq!((session.expires(), granted), (end, 60));
+    let later = now + Duration::from_secs(50);
+    let refresh = check.request(REFRESH, &[&Lifetime::new(600)]);
+    let Outcome::Answer(answer, None) = check.take(&mut gate, &refresh, later) else { panic!("refused") };
+    let left = wire::message(&answer).unwrap().attribute::<Lifetime>().unwrap().seconds();
+    assert_eq!((check.session.as_ref().unwrap().expires(), left), (end, 10));
 }
 
 /// Line 18.

@@ -102,7 +102,7 @@ pub fn start(
     let lifetime = Duration::from_secs(settings.turn_credential_seconds);
     if !settings.turn_urls.is_empty() {
         let secret = settings.turn_secret.clone().ok_or(TurnError::NoSecret)?;
-        let ice_servers = IceServers::new(settings.turn_urls.clone(), secret, lifetime);
+        let ice_servers = IceServers::of_others(settings.turn_urls.clone(), secret, lifetime);
         return Ok(Started { turn: None, listening: None, ice_servers });
     }
     let port = match settings.turn_port {
@@ -188,13 +188,13 @@ impl Turn {
             total: count(settings.turn_allocations),
         };
         let now = Instant::now();
-        let gate = Gate::new(secret.expose().as_bytes(), &random::<32>(), limits, filter.clone(), now);
+        let reaches_out = filter.reaches_out();
+        let gate = Gate::new(secret.expose().as_bytes(), &random::<32>(), limits, filter, now);
         let (stop, stopping) = watch::channel(false);
         let relayed = |direction| metrics.turn_bytes.with_label_values(&[direction]);
         let shared = Arc::new(Shared {
             gate: Mutex::new(gate),
-            ways: Ways { media, local: own.into_iter().collect(), reaches_out: filter.reaches_out() },
-            filter,
+            ways: Ways { media, local: own.into_iter().collect(), reaches_out },
             bytes_per_second: settings.turn_kilobits_per_second * 1000 / 8,
             clients: Mutex::default(),
             streams: Places::new(limits.total, limits.total.div_ceil(SHARE_OF_STREAMS)),

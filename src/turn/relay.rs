@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use turn_types::stun::attribute::ErrorCode;
 
-use super::filter::Filter;
 use super::gate::{Asker, Gate, Outcome, Refusal, Wanted};
 use super::session::{Dropped, Session};
 use super::wire;
@@ -105,7 +104,6 @@ pub(super) type Clients = HashMap<(SocketAddr, Option<IpAddr>), Arc<Client>>;
 /// What all connections of the relay share.
 pub(super) struct Shared {
     pub gate: Mutex<Gate>,
-    pub filter: Arc<Filter>,
     pub ways: Ways,
     pub bytes_per_second: u64,
     pub clients: Mutex<Clients>,
@@ -183,7 +181,7 @@ impl Shared {
                 let session = Session::new(
                     wanted.owner.clone(),
                     granted.clone(),
-                    self.filter.clone(),
+                    wanted.filter.clone(),
                     asker.is_stream,
                     wanted.is_v4,
                     self.bytes_per_second,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signaling::message::IceServer;
 
-use super::credentials;
+use super::credentials::{self, Credential};
 use crate::config::Secret;
 
 /// Makes the `iceServers` of each participant.
@@ -14,12 +14,19 @@ pub struct IceServers {
     urls: Vec<String>,
     secret: Secret,
     lifetime: Duration,
+    /// Other servers than this one.
+    are_others: bool,
 }
 
 impl IceServers {
     /// With these URLs and the secret of their servers; credentials are good for `lifetime`.
     pub fn new(urls: Vec<String>, secret: Secret, lifetime: Duration) -> Self {
-        IceServers { urls, secret, lifetime }
+        IceServers { urls, secret, lifetime, are_others: false }
+    }
+
+    /// The same of other servers, which know no difference between participants and strangers.
+    pub fn of_others(urls: Vec<String>, secret: Secret, lifetime: Duration) -> Self {
+        IceServers { are_others: true, ..IceServers::new(urls, secret, lifetime) }
     }
 
     /// For one participant, now. Nothing when there is no TURN.
@@ -28,7 +35,19 @@ impl IceServers {
             return Vec::new();
         }
         let expires = now_secs.saturating_add(self.lifetime.as_secs());
-        let credential = credentials::issue(self.secret.expose().as_bytes(), room, identity, expires);
+        self.with(credentials::issue(self.secret.expose().as_bytes(), room, identity, expires))
+    }
+
+    /// For the test before class of a stranger, which is over at `expires_secs`. Nothing when there is no TURN, or when it is
+    /// other servers': they would let a stranger do what participants may.
+    pub fn issue_check(&self, id: &str, expires_secs: u64) -> Vec<IceServer> {
+        if self.urls.is_empty() || self.are_others {
+            return Vec::new();
+        }
+        self.with(credentials::issue_check(self.secret.expose().as_bytes(), id, expires_secs))
+    }
+
+    fn with(&self, credential: Credential) -> Vec<IceServer> {
         vec![IceServer {
             urls: self.urls.clone(),
             username: Some(credential.username),
@@ -108,6 +127,12 @@ mod tests {
         assert_ne!(ada.username, ben.username);
         assert!(ada.username.unwrap().starts_with("1060:"));
         assert_eq!(ada.urls, ["turn:turn.example.org:3478"]);
+        let check = servers.issue_check("0f", 1060).remove(0);
+        assert!(check.username.unwrap().starts_with("1060:check."));
+        let urls = vec!["turn:turn.example.org:3478".into()];
+        let others = IceServers::of_others(urls, Secret::new("0123456789abcdef"), Duration::from_secs(60));
+        assert_eq!(others.issue("algebra", "ada", 1000).len(), 1);
+        assert!(others.issue_check("0f", 1060).is_empty(), "no way for strangers to somebody else's relay");
         let none = IceServers::new(Vec::new(), Secret::new("0123456789abcdef"), Duration::ZERO);
         assert!(none.issue("algebra", "ada", 1000).is_empty());
     }

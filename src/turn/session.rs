@@ -2,7 +2,7 @@
 //!
 //! | what | lives | is renewed by |
 //! |---|---|---|
-//! | the allocation | 300 s | Refresh |
+//! | the allocation | 300 s, of a test before class no longer than the test | Refresh |
 //! | a permission | 300 s | CreatePermission, ChannelBind |
 //! | a channel | 600 s | ChannelBind |
 
@@ -97,6 +97,15 @@ pub struct Owner {
     pub key: IntegrityKey,
     /// Of the request, which comes again when its answer is lost.
     pub transaction: TransactionId,
+    /// For a test before class, the end of all that it has.
+    pub ends: Option<Instant>,
+}
+
+impl Owner {
+    /// When an allocation ends that is granted or refreshed now.
+    pub fn expires(&self, now: Instant) -> Instant {
+        self.ends.map_or(now + LIFETIME, |ends| ends.min(now + LIFETIME))
+    }
 }
 
 /// See the [module](self).
@@ -125,13 +134,14 @@ impl Session {
         bytes_per_second: u64,
         now: Instant,
     ) -> Self {
+        let expires = owner.expires(now);
         Session {
             owner,
             granted,
             filter,
             is_stream,
             is_v4,
-            expires: now + LIFETIME,
+            expires,
             permissions: HashMap::new(),
             channels: HashMap::new(),
             numbers: HashMap::new(),
@@ -162,7 +172,12 @@ impl Session {
 
     /// Gives it another lifetime.
     pub fn refresh(&mut self, now: Instant) {
-        self.expires = now + LIFETIME;
+        self.expires = self.owner.expires(now);
+    }
+
+    /// Which peers it may reach.
+    pub fn filter(&self) -> &Arc<Filter> {
+        &self.filter
     }
 
     /// Gives permissions, which the filter has allowed: all or none.

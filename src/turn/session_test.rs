@@ -22,6 +22,7 @@ fn session(filter: Filter, bytes_per_second: u64, now: Instant) -> Session {
         username: "u".into(),
         key: credentials.make_key(IntegrityAlgorithm::Sha1),
         transaction: TransactionId::generate(),
+        ends: None,
     };
     Session::new(owner, Vec::new(), Arc::new(filter), false, true, bytes_per_second, now)
 }

@@ -6,6 +6,7 @@ mod bench;
 #[path = "../support/caller.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod caller;
+mod check;
 mod client;
 mod end;
 mod http;

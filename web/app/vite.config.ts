@@ -11,6 +11,7 @@ function pages(): Plugin {
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     if (path.startsWith('/room/')) request.url = '/room.html';
     else if (path === '/console') request.url = '/console.html';
+    else if (path === '/check') request.url = '/check.html';
     else if (path === '/desktop') request.url = '/desktop.html';
     next();
   };
@@ -36,7 +37,10 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       input: Object.fromEntries(
-        ['index', 'room', 'console', 'desktop'].map((page) => [page, resolve(import.meta.dirname, `${page}.html`)]),
+        ['index', 'room', 'check', 'console', 'desktop'].map((page) => [
+          page,
+          resolve(import.meta.dirname, `${page}.html`),
+        ]),
       ),
     },
   },

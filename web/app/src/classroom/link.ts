@@ -34,6 +34,13 @@ export function readLink(url: URL, now: number): Link {
   return claims.expiresAt <= now ? { kind: 'expired', claims } : { kind: 'valid', token, claims };
 }
 
+/** From the page of the test before class (`/check#token=…`): the link back into the class, when there is a token. */
+export function readCheckLink(url: URL): string | undefined {
+  const token = new URLSearchParams(url.hash.slice(1)).get('token');
+  const claims = token ? readClaims(token) : undefined;
+  return claims && token && ROOM.test(`/room/${claims.room}`) ? `/room/${claims.room}#token=${token}` : undefined;
+}
+
 /** Reads a link that somebody pasted: a whole address, or one without a host. Undefined when it is no link to a class. */
 export function parsePasted(text: string, origin: string): URL | undefined {
   const trimmed = text.trim();

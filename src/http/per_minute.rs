@@ -1,4 +1,4 @@
-//! Wrong API keys, counted for each source address.
+//! What one address may do so many times a minute: send wrong API keys, begin tests before class.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,38 +10,38 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Most addresses that are remembered, 2 MB or so. Beyond them all others count as one.
 const ADDRESSES: usize = 32_768;
 
-/// How many wrong keys each address has sent.
+/// How often each address has done it.
 #[derive(Debug)]
-pub struct Guesses {
-    /// Between two guesses in the long run.
+pub struct PerMinute {
+    /// Between two in the long run.
     interval: Duration,
-    /// When each address will have paid for its guesses.
+    /// When each address will have paid for what it has done.
     due: Mutex<HashMap<IpAddr, Instant>>,
 }
 
-impl Guesses {
+impl PerMinute {
     /// So many a minute.
     pub fn new(per_minute: u64) -> Self {
         let per_minute = u32::try_from(per_minute.max(1)).unwrap_or(u32::MAX);
-        Guesses { interval: WINDOW / per_minute, due: Mutex::default() }
+        PerMinute { interval: WINDOW / per_minute, due: Mutex::default() }
     }
 
-    /// Whether an address may try a key. One that may not must not learn whether its key was right.
-    pub fn may_try(&self, address: IpAddr, now: Instant) -> bool {
+    /// Whether an address may do it once more.
+    pub fn may(&self, address: IpAddr, now: Instant) -> bool {
         let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = due.get(&place(&due, address));
         due.is_none_or(|due| *due + self.interval <= now + WINDOW)
     }
 
-    /// The key was wrong.
-    pub fn wrong(&self, address: IpAddr, now: Instant) {
+    /// An address has done it.
+    pub fn count(&self, address: IpAddr, now: Instant) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.len() >= ADDRESSES {
             due.retain(|_, due| *due > now);
         }
         let place = place(&due, address);
         let due = due.entry(place).or_insert(now);
-        // Several that may try may be wrong at the same time; that costs no more than the whole window.
+        // Several that may do it may come at the same time; that costs no more than the whole window.
         *due = ((*due).max(now) + self.interval).min(now + WINDOW);
     }
 }
@@ -60,41 +60,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_so_many_guesses_a_minute() {
-        let guesses = Guesses::new(6);
+    fn an_address_may_do_it_so_often_a_minute() {
+        let rate = PerMinute::new(6);
         let now = crate::clock::now().instant;
         let [mine, neighbour, other] =
             ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|text| text.parse::<IpAddr>().unwrap());
         for _ in 0..6 {
-            assert!(guesses.may_try(mine, now));
-            guesses.wrong(mine, now);
+            assert!(rate.may(mine, now));
+            rate.count(mine, now);
         }
-        assert!(!guesses.may_try(mine, now) && !guesses.may_try(neighbour, now));
-        assert!(guesses.may_try(other, now));
+        assert!(!rate.may(mine, now) && !rate.may(neighbour, now));
+        assert!(rate.may(other, now));
         let later = now + Duration::from_secs(10);
-        assert!(!guesses.may_try(mine, later - Duration::from_millis(1)) && guesses.may_try(mine, later));
-        guesses.wrong(mine, later);
-        assert!(!guesses.may_try(mine, later));
+        assert!(!rate.may(mine, later - Duration::from_millis(1)) && rate.may(mine, later));
+        rate.count(mine, later);
+        assert!(!rate.may(mine, later));
         // Whoever rests has all of them again, and no more.
         let rested = now + Duration::from_secs(1000);
         for _ in 0..6 {
-            assert!(guesses.may_try(mine, rested));
-            guesses.wrong(mine, rested);
+            assert!(rate.may(mine, rested));
+            rate.count(mine, rested);
         }
-        assert!(!guesses.may_try(mine, rested));
+        assert!(!rate.may(mine, rested));
     }
 
     #[test]
     fn many_addresses_take_no_more_memory_and_no_way_around() {
-        let guesses = Guesses::new(1);
+        let rate = PerMinute::new(1);
         let now = crate::clock::now().instant;
         let address = |n: u32| IpAddr::V4(n.into());
         for n in 0..100_000 {
-            guesses.wrong(address(n), now);
+            rate.count(address(n), now);
         }
-        assert!(guesses.due.lock().unwrap().len() <= ADDRESSES + 1);
-        assert!(!guesses.may_try(address(5), now) && !guesses.may_try(address(200_000), now));
-        guesses.wrong(address(1), now + 2 * WINDOW);
-        assert_eq!(guesses.due.lock().unwrap().len(), 1);
+        assert!(rate.due.lock().unwrap().len() <= ADDRESSES + 1);
+        assert!(!rate.may(address(5), now) && !rate.may(address(200_000), now));
+        rate.count(address(1), now + 2 * WINDOW);
+        assert_eq!(rate.due.lock().unwrap().len(), 1);
     }
 }
