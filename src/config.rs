@@ -116,6 +116,8 @@ settings! {
             "Most TCP connections for media; a quarter of these from one address. Each costs a file descriptor.";
         public_ip: Vec<IpAddr> = "", |addresses| not_wildcard(addresses),
             "Addresses at which clients reach the UDP ports. When unset, the machine's own, loopback included.";
+        stun_server: Option<String> = "", |server| stun_address(server),
+            "Asks this STUN server (`stun.example.org:3478`) at the start at which address the internet sees this machine, and offers it too: for a machine behind a NAT that lets its ports in under the same numbers.";
         public_url: Option<String> = "", web_address,
             "Where browsers find the server, for links, such as `https://class.example.org`. When unset, the API takes the host that it was asked at, and the demo `http://localhost` with the port.";
     }
@@ -497,6 +499,15 @@ fn web_address(url: &Option<String>) -> Result<(), String> {
     match url {
         Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
             Err(format!("`{url}` does not begin with http:// or https://"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn stun_address(server: &Option<String>) -> Result<(), String> {
+    match server {
+        Some(server) if server.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) => {
+            Err(format!("`{server}` is not a host with a port, such as stun.example.org:3478"))
         }
         _ => Ok(()),
     }

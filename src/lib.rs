@@ -9,6 +9,7 @@ pub mod classrooms;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod discover;
 pub mod http;
 pub mod listener;
 pub mod logging;

@@ -159,7 +159,7 @@ impl Server {
         let http = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let (events_in, events) = mpsc::channel(EVENTS);
-        let mut media = media::start(&settings, http, &events_in)?;
+        let mut media = media::start(&settings, http, &media::addresses(&settings).await?, &events_in)?;
         let stats: Vec<Arc<WorkerStats>> = media.workers.iter().map(|(handle, _)| handle.stats()).collect();
         let metrics = Arc::new(Metrics::new(stats));
         let (stop, stopping) = watch::channel(false);

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle as Task;
 use super::StartError;
 use crate::addresses;
 use crate::config::Settings;
+use crate::discover;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -31,13 +32,31 @@ pub(super) struct Media {
     pub relay: Arc<OnceLock<Turn>>,
 }
 
+/// The addresses at which clients reach this machine: those that are set, or its own; and the one that a STUN server sees.
+pub(super) async fn addresses(settings: &Settings) -> Result<Vec<IpAddr>, StartError> {
+    let mut ips = addresses::candidates(&settings.public_ip).map_err(StartError::Addresses)?;
+    if let Some(server) = &settings.stun_server {
+        match discover::public_addresses(server).await {
+            Ok(found) => {
+                tracing::info!(%server, ?found, "addresses as the internet sees them");
+                let new: Vec<IpAddr> = found.into_iter().filter(|ip| !ips.contains(ip)).collect();
+                // In front: whoever comes from outside needs them.
+                ips.splice(0..0, new);
+            }
+            // A class in the own network goes on without.
+            Err(error) => tracing::warn!(%error, "clients are told of no public address"),
+        }
+    }
+    Ok(ips)
+}
+
 /// Starts them. `http` is where HTTP listens, which is everybody's port when there is one for all.
 pub(super) fn start(
     settings: &Settings,
     http: SocketAddr,
+    candidate_ips: &[IpAddr],
     events: &mpsc::Sender<Event>,
 ) -> Result<Media, StartError> {
-    let candidate_ips = addresses::candidates(&settings.public_ip).map_err(StartError::Addresses)?;
     let count = if settings.one_port { 1 } else { settings.worker_count() };
     let relay = Arc::<OnceLock<Turn>>::default();
     let mut media = Media { workers: Vec::new(), listeners: Vec::new(), relay: relay.clone() };
@@ -56,7 +75,7 @@ pub(super) fn start(
             port,
             stream_addr,
             relay: settings.one_port.then(|| relay.clone()),
-            candidate_ips: candidate_ips.clone(),
+            candidate_ips: candidate_ips.to_vec(),
             stats: Arc::default(),
             records: None,
         };
