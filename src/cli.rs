@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod doctor;
 mod serve;
 mod token;
 
@@ -17,6 +18,7 @@ pub fn main() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches),
         Some(("token", matches)) => token::run(matches),
+        Some(("doctor", matches)) => return doctor::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("config-doc", _)) => {
             print!("{}", documentation());
@@ -42,6 +44,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_settings(Command::new("serve").about("Runs the server")))
         .subcommand(with_settings(token::command()))
+        .subcommand(with_settings(doctor::command()))
         .subcommand(bench::command())
         .subcommand(Command::new("config-doc").about("Prints docs/configuration.md").hide(true))
 }

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod discover;
+pub mod doctor;
 pub mod http;
 pub mod listener;
 pub mod logging;

@@ -36,7 +36,7 @@ pub const BATCH: usize = 64;
 
 /// What is asked of the kernel for each direction's buffer: 40 ms of a full gigabit. The kernel may give less
 /// (`net.core.rmem_max`); [`Socket::buffers`] says what it gave.
-const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
+pub const SOCKET_BUFFER_BYTES: c_int = 4 << 20;
 
 /// Room for the control messages of one datagram, in and out: packet info (40 bytes), timestamp (32) and overflow
 /// count (24), or packet info and segment size (24).

@@ -1,13 +1,20 @@
 // The page of the test before class, with a real browser: all good, ways that are closed, devices that are missing, Chinese.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { certificate } from './lib/certificate.mjs';
 import { launchChromium, newPage } from './lib/chromium.mjs';
 import { Server } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
 
 /** Set to keep pictures of the page, for people to look at. */
 const SHOTS = process.env.LECTERN_E2E_SHOTS;
+
+// Of this file alone: one of its servers has a certificate of the test's own.
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+process.removeAllListeners('warning');
 
 let server;
 let browser;
@@ -27,8 +34,8 @@ const shot = async (page, name) => {
 };
 
 /** Opens the page, runs the test, and gives what it says. */
-async function run(at, { name, path = '/check', prepare, ...options } = {}) {
-  const page = await newPage(browser, options);
+async function run(at, { name, path = '/check', prepare, browser: other, ...options } = {}) {
+  const page = await newPage(other ?? browser, options);
   await prepare?.(page);
   await page.goto(`${at.url}${path}`);
   const start = page.getByRole('button', { name: /Start the test|开始测试/ });
@@ -145,6 +152,25 @@ test('a network that closes UDP and nothing else', { timeout: 120_000 }, async (
   assert.equal(states['relay-udp'], 'good');
   assert.match(await page.locator('.summary').innerText(), /by a detour[\s\S]*UDP 127\.0\.0\.1:\d+|connection is weak/);
   await page.context().close();
+});
+
+test('one port with TLS: the relay over TLS is tested too', { timeout: 120_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lectern-check-'));
+  const { cert, key, known } = certificate(folder);
+  const args = ['--one-port', '--tls-cert', cert, '--tls-key', key, '--turn-host', 'localhost'];
+  const site = await Server.start({ tls: true, args });
+  const trusting = await launchChromium({ args: [known] });
+  try {
+    const { states } = await run(site, { browser: trusting });
+    const { quality, ...rest } = states;
+    const { 'relay-udp': _, ...others } = LOCAL;
+    assert.deepEqual(rest, { ...others, 'relay-tls': 'good' }, 'UDP reaches media itself there');
+    assert.ok(['good', 'warning'].includes(quality));
+  } finally {
+    await trusting.close();
+    await site.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('no permission for camera and microphone, and no WebSocket', { timeout: 120_000 }, async () => {

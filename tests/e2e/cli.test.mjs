@@ -1,11 +1,12 @@
 // The program itself: its arguments, its errors, its beginning and its end.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { io } from 'socket.io-client';
+import { certificate } from './lib/certificate.mjs';
 import { lectern, Server } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
 
@@ -115,6 +116,110 @@ test('secrets that nobody set are made once, for the owner alone, and kept', { t
   assert.equal(readFileSync(file, 'utf8'), kept);
   rmSync(data, { recursive: true, force: true });
 });
+
+/** Runs `lectern doctor` and gives its exit code and its findings. */
+const doctor = async (args, env) => {
+  const all = ['doctor', '--json', '--udp-port', '0', '--public-ip', '127.0.0.1', ...args];
+  const { stdout, code } = await lectern(all, env).catch((error) => error);
+  const { findings } = JSON.parse(stdout);
+  for (const { verdict, advice } of findings) assert.ok(verdict === 'ok' || advice, stdout);
+  return {
+    code: code ?? 0,
+    failed: findings.filter(({ verdict }) => verdict === 'fail'),
+    text: findings
+      .map(({ verdict, subject, found, advice }) => `${verdict} ${subject}: ${found} ${advice ?? ''}`)
+      .join('\n'),
+  };
+};
+const LOOPBACK = ['--http-listen', '127.0.0.1:0'];
+
+test('lectern doctor: a machine that can hold a class, for people and for programs', { timeout: 30_000 }, async () => {
+  const place = folder();
+  const data = join(place, 'not', 'there');
+  const { code, failed, text } = await doctor([...LOOPBACK, '--data-dir', data]);
+  assert.deepEqual([code, failed], [0, []], text);
+  assert.match(text, /ok data folder: .* will be made at the first start/);
+  assert.match(text, /warn reach: loopback alone/);
+  assert.throws(() => statSync(data), { code: 'ENOENT' }, 'nothing is made');
+  const { stdout } = await lectern(['doctor', ...LOOPBACK, '--udp-port', '0', '--data-dir', data]);
+  assert.match(stdout, /^ok +settings .*\n(.*\n)*warn +relay +on a port that changes.*\n +→ set turn_port/);
+  const nat = await doctor([...LOOPBACK, '--data-dir', data, '--public-ip', '203.0.113.7']);
+  assert.match(nat.text, /203\.0\.113\.7 is not this machine's: a NAT must have it it must forward/);
+  rmSync(place, { recursive: true, force: true });
+});
+
+test('lectern doctor: a server that runs, asked from inside and outside', { timeout: 30_000 }, async () => {
+  const server = await Server.start();
+  try {
+    const settings = ['--http-listen', new URL(server.url).host, '--data-dir', join(server.folder, 'data')];
+    const { code, text } = await doctor([...settings, '--url', server.url]);
+    assert.equal(code, 0, text);
+    assert.match(text, /ok TCP [\d.:]+: used, .* a server runs with this data folder/);
+    assert.match(text, /ok running server: .* answers/);
+    assert.match(text, /ok server: it takes participants/);
+    assert.equal(await (await fetch(`${server.url}/healthz`)).status, 200, 'the server goes on');
+    await server.kill();
+    const gone = await doctor([...LOOPBACK, '--data-dir', join(server.folder, 'data'), '--url', server.url]);
+    assert.equal(gone.code, 1);
+    assert.match(gone.text, /fail server: no connection to 127\.0\.0\.1:\d+: .*refused.* whether the server runs/);
+  } finally {
+    await server.kill();
+    rmSync(server.folder, { recursive: true, force: true });
+  }
+});
+
+test('lectern doctor: a taken port, a folder that cannot be, a wrong value', { timeout: 30_000 }, async () => {
+  const taken = createServer();
+  await new Promise((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const data = folder();
+  const address = `127.0.0.1:${taken.address().port}`;
+  const { code, failed, text } = await doctor(['--http-listen', address, '--data-dir', data]);
+  assert.equal(code, 1);
+  assert.deepEqual(
+    failed.map(({ subject }) => subject),
+    [`TCP ${address}`],
+    text,
+  );
+  assert.match(text, /taken by another program.*--http-listen/);
+  taken.close();
+
+  const file = join(data, 'file');
+  writeFileSync(file, '');
+  const blocked = await doctor([...LOOPBACK, '--data-dir', join(file, 'data')]);
+  assert.match(blocked.text, /fail data folder: .* is no folder .*--data-dir/);
+  const wrong = await doctor([...LOOPBACK, '--workers', '0']);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.text, /fail settings: workers: 0 is not between/);
+  rmSync(data, { recursive: true, force: true });
+});
+
+test(
+  'lectern doctor: certificates that are broken, of another pair, or of another name',
+  { timeout: 30_000 },
+  async () => {
+    const data = folder();
+    const [good, other] = [certificate(data, { name: 'class.example.org' }), certificate(data, { name: 'other.example.org' })];
+    const broken = join(data, 'broken.pem');
+    writeFileSync(broken, 'not a certificate');
+    const run = (cert, key, url = 'https://class.example.org') =>
+      doctor([...LOOPBACK, '--data-dir', data, '--tls-cert', cert, '--tls-key', key, '--public-url', url]);
+    const fine = await run(good.cert, good.key);
+    assert.equal(fine.code, 0, fine.text);
+    assert.match(fine.text, /ok certificate: readable, fits its key, (29|30) days left/);
+    assert.match(fine.text, /ok certificate: good for class\.example\.org/);
+    for (const [args, words] of [
+      [[broken, good.key], /fail certificate: tls_cert: .*broken\.pem/],
+      [[join(data, 'missing.pem'), good.key], /fail certificate: tls_cert: .*missing\.pem/],
+      [[good.cert, other.key], /fail certificate: tls_key: /],
+      [[good.cert, good.key, 'https://school.example.org'], /fail certificate: not good for school\.example\.org/],
+    ]) {
+      const { code, text } = await run(...args);
+      assert.equal(code, 1, text);
+      assert.match(text, words);
+    }
+    rmSync(data, { recursive: true, force: true });
+  },
+);
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   test(`${signal}: participants are told, the process ends with 0`, { timeout: 30_000 }, async () => {

@@ -111,7 +111,7 @@ if (!inside) {
   let site;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'lectern-firewall-'));
-    pair = certificate(folder, SERVER);
+    pair = certificate(folder, { ip: SERVER });
     site = await Site.start(folder);
   });
   after(() => {

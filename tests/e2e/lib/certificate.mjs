@@ -1,19 +1,16 @@
-// Certificates of sites that do not exist.
+// A certificate as a site has it: from an authority that the browser knows, because it is told to.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/**
- * A certificate as a site has it: vouched for, because the browser is told so by the argument `known`. `cert` and `key` are files in the
- * folder.
- */
-export function certificate(folder, ip = '127.0.0.1') {
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+/** Makes one for a name and an address in `folder`, with its key; `known` is the argument that makes Chromium trust it. */
+export function certificate(folder, { name = 'localhost', ip = '127.0.0.1' } = {}) {
+  const [cert, key] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
   const made = spawnSync('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'],
-    ...['-subj', '/CN=localhost', '-addext', `subjectAltName=DNS:localhost,IP:${ip}`],
+    ...['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name},IP:${ip}`],
     ...['-keyout', key, '-out', cert],
   ]);
   assert.equal(made.status, 0, String(made.stderr));

@@ -1,0 +1,179 @@
+//! Tests of the decisions.
+
+use super::*;
+use crate::config::Secret;
+use crate::doctor::Verdict::{self, Fail, Ok as Good, Warn};
+
+fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings { workers: Some(2), ..Settings::default() };
+    change(&mut settings);
+    settings
+}
+
+fn ips(list: &str) -> Vec<IpAddr> {
+    list.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
+}
+
+/// Every bad line says what helps.
+fn verdict(finding: &Finding) -> Verdict {
+    assert!(finding.verdict == Good || finding.advice.is_some(), "{finding}");
+    finding.verdict
+}
+
+#[test]
+fn a_taken_port_is_bad_unless_it_is_our_own_or_can_be_done_without() {
+    let port = |is_optional, problem: Option<io::ErrorKind>| Port {
+        name: "UDP 7882".into(),
+        purpose: "media",
+        flag: "--udp-port",
+        is_optional,
+        problem: problem.map(io::Error::from),
+    };
+    let taken = Some(io::ErrorKind::AddrInUse);
+    assert_eq!(verdict(&super::port(&port(false, None), false)), Good);
+    assert_eq!(verdict(&super::port(&port(false, taken), false)), Fail);
+    assert_eq!(verdict(&super::port(&port(true, taken), false)), Warn);
+    assert_eq!(verdict(&super::port(&port(false, taken), true)), Good);
+    let denied = super::port(&port(true, Some(io::ErrorKind::PermissionDenied)), true);
+    assert_eq!(verdict(&denied), Fail);
+    assert!(denied.advice.unwrap().contains("CAP_NET_BIND_SERVICE"));
+}
+
+#[test]
+fn limits_of_the_machine_are_held_against_the_settings() {
+    assert_eq!(verdict(&disk(Some(10_000 * MEGABYTE))), Good);
+    assert_eq!(verdict(&disk(Some(500 * MEGABYTE))), Warn);
+    assert_eq!(verdict(&disk(Some(MEGABYTE))), Fail);
+    assert_eq!(verdict(&disk(None)), Warn);
+    let usual = settings(|_| {});
+    assert_eq!(verdict(&descriptors(Some(65_536), &usual)), Good);
+    assert_eq!(verdict(&descriptors(None, &usual)), Good);
+    let few = descriptors(Some(1024), &usual);
+    assert_eq!(verdict(&few), Warn);
+    assert!(few.found.contains("about 192 participants"), "{few}");
+    assert_eq!(verdict(&descriptors(Some(100), &usual)), Fail);
+    assert_eq!(verdict(&socket_buffer(Ok(8 << 20))), Good);
+    assert_eq!(verdict(&socket_buffer(Ok(425_984))), Warn);
+    assert_eq!(verdict(&socket_buffer(Err(io::ErrorKind::PermissionDenied.into()))), Fail);
+    assert_eq!(verdict(&clock(0)), Fail);
+    assert_eq!(verdict(&clock(1_800_000_000)), Good);
+}
+
+#[test]
+fn addresses_are_told_by_whom_they_belong_to_and_how_far_they_reach() {
+    let own = ips("127.0.0.1 ::1 10.0.0.5 fe80::1");
+    let of =
+        |list: &str, own: &[IpAddr]| addresses(&settings(|settings| settings.public_ip = ips(list)), own);
+    let nat = of("203.0.113.7", &own);
+    assert!(nat.iter().all(|finding| verdict(finding) == Good), "{nat:?}");
+    assert!(nat[0].found.contains("a NAT must have it"));
+    assert!(
+        nat[0].advice.as_ref().unwrap().contains("UDP and TCP 7882 to 7883, UDP and TCP 3478"),
+        "{nat:?}"
+    );
+    assert!(of("10.0.0.5", &own)[0].found.contains("is this machine's"));
+    assert_eq!(verdict(&of("127.0.0.9", &own)[0]), Fail);
+
+    let reach = |list: &str, own: &str| {
+        let findings = of(list, &ips(own));
+        findings.iter().find(|finding| finding.subject == "reach").map(verdict).unwrap()
+    };
+    assert_eq!(reach("", "127.0.0.1 ::1 fe80::1"), Warn);
+    assert_eq!(reach("", "127.0.0.1 10.0.0.5"), Warn);
+    assert_eq!(reach("", "127.0.0.1 100.64.3.4 fd00::1"), Warn);
+    assert_eq!(reach("192.168.1.9", "127.0.0.1 198.51.100.4"), Warn);
+    assert_eq!(reach("", "127.0.0.1 198.51.100.4"), Good);
+    assert_eq!(reach("203.0.113.7", "127.0.0.1 10.0.0.5"), Good);
+}
+
+#[test]
+fn what_a_nat_forwards_follows_the_settings() {
+    let of = |change: fn(&mut Settings)| forwarded(&settings(change));
+    assert_eq!(of(|_| {}), "TCP 8080 for pages, UDP and TCP 7882 to 7883, UDP and TCP 3478");
+    let behind_a_proxy = |settings: &mut Settings| {
+        settings.workers = Some(1);
+        settings.public_url = Some("https://class.example.org".into());
+    };
+    assert_eq!(of(behind_a_proxy), "UDP and TCP 7882, UDP and TCP 3478");
+    assert_eq!(
+        of(|settings| {
+            settings.ice_tcp = false;
+            settings.http_listen = "127.0.0.1:8080".parse().unwrap();
+            settings.turn_port = Some(0);
+        }),
+        "UDP 7882 to 7883"
+    );
+    assert_eq!(of(|settings| settings.one_port = true), "UDP and TCP 8080");
+    assert!(of(|settings| settings.udp_port = 0).contains("set udp_port"));
+}
+
+#[test]
+fn cameras_need_https() {
+    let of = |change: fn(&mut Settings)| verdict(&https(&settings(change)));
+    assert_eq!(of(|_| {}), Warn);
+    assert_eq!(of(|settings| settings.http_listen = "127.0.0.1:8080".parse().unwrap()), Good);
+    assert_eq!(of(|settings| settings.public_url = Some("https://class.example.org".into())), Good);
+    assert_eq!(of(|settings| settings.tls_self_signed = true), Good);
+    assert_eq!(
+        of(|settings| {
+            settings.tls_self_signed = true;
+            settings.public_url = Some("http://class.example.org".into());
+        }),
+        Warn
+    );
+    assert_eq!(of(|settings| settings.tls_cert = Some("cert.pem".into())), Fail);
+}
+
+#[test]
+fn relays_are_where_participants_are_sent() {
+    let of = |change: fn(&mut Settings)| verdict(&relay(&settings(change)));
+    assert_eq!(of(|_| {}), Good);
+    assert_eq!(of(|settings| settings.turn_port = Some(0)), Warn);
+    assert_eq!(of(|settings| settings.udp_port = 0), Warn);
+    assert_eq!(of(|settings| settings.one_port = true), Good);
+    assert_eq!(of(|settings| settings.turn_host = Some("127.0.0.1".into())), Warn);
+    assert_eq!(of(|settings| settings.turn_urls = vec!["turn:t.example.org".into()]), Fail);
+    let shared = |settings: &mut Settings| {
+        settings.turn_urls = vec!["turn:t.example.org".into()];
+        settings.turn_secret = Some(Secret::new("0123456789abcdef"));
+    };
+    assert_eq!(of(shared), Good);
+}
+
+#[test]
+fn certificates_are_for_the_name_and_the_day() {
+    let now = 1_800_000_000;
+    let read = |names: &[&str], begins: u64, ends: u64| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Certificate { names, life: (begins, ends) })
+    };
+    let at = |url: &str| settings(|settings| settings.public_url = Some(url.into()));
+    let of = |certificate, url: &str| -> Vec<Verdict> {
+        super::certificate(certificate, &at(url), now).iter().map(verdict).collect()
+    };
+    let later = now + 90 * DAY_SECS;
+    let class = "https://class.example.org/";
+    assert_eq!(of(read(&["class.example.org"], 0, later), class), [Good, Good]);
+    assert_eq!(of(read(&["*.example.org"], 0, later), "https://CLASS.example.org:8443"), [Good, Good]);
+    assert_eq!(of(read(&["example.org", "*.class.example.org"], 0, later), class), [Good, Fail]);
+    assert_eq!(of(read(&["*.example.org"], 0, later), "https://a.b.example.org"), [Good, Fail]);
+    assert_eq!(of(read(&["10.0.0.1"], 0, later), "https://10.0.0.1:8080"), [Good, Good]);
+    assert_eq!(of(read(&["2001:db8::1"], 0, later), "https://[2001:db8::1]"), [Good, Good]);
+    assert_eq!(of(read(&["class.example.org"], 0, now + 3 * DAY_SECS), class), [Warn, Good]);
+    assert_eq!(of(read(&["class.example.org"], 0, now), class), [Fail, Good]);
+    assert_eq!(of(read(&["class.example.org"], now + 1, later), class), [Fail, Good]);
+    assert_eq!(of(Err("tls_key: not of one pair".into()), class), [Fail]);
+}
+
+#[test]
+fn a_server_that_is_asked_is_well_or_says_what_is_wrong() {
+    let answer = |status, body: &str| super::super::ask::Answer { status, body: body.into() };
+    let of = |health, ready| -> Vec<Verdict> {
+        let both = Asked { health: answer(health, ""), ready: answer(ready, r#"{"failed":["store"]}"#) };
+        asked("https://class.example.org", Ok(both)).iter().map(verdict).collect()
+    };
+    assert_eq!(of(200, 200), [Good, Good]);
+    assert_eq!(of(200, 503), [Good, Fail]);
+    assert_eq!(of(404, 404), [Fail, Fail]);
+    assert_eq!(asked("x", Err(AskError::Url("x".into()))).iter().map(verdict).collect::<Vec<_>>(), [Fail]);
+}
