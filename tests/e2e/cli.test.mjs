@@ -168,6 +168,28 @@ test('lectern doctor: a server that runs, asked from inside and outside', { time
   }
 });
 
+test('lectern doctor --url: HTTPS counts when somebody vouches for the certificate', { timeout: 30_000 }, async () => {
+  const data = folder();
+  const { cert, key } = certificate(data);
+  const server = new Server({ tls: true, args: ['--tls-cert', cert, '--tls-key', key] });
+  // For this test's own questions; the program decides for itself.
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+  try {
+    await server.up();
+    const url = `https://localhost:${new URL(server.url).port}`;
+    const known = await doctor([...LOOPBACK, '--data-dir', data, '--url', url], { SSL_CERT_FILE: cert });
+    assert.equal(known.code, 0, known.text);
+    assert.match(known.text, /ok server: it takes participants/);
+    const unknown = await doctor([...LOOPBACK, '--data-dir', data, '--url', url]);
+    assert.equal(unknown.code, 1);
+    assert.match(unknown.text, /fail server: no TLS with localhost:\d+: .*UnknownIssuer/);
+  } finally {
+    delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    await server.stop();
+    rmSync(data, { recursive: true, force: true });
+  }
+});
+
 test('lectern doctor: a taken port, a folder that cannot be, a wrong value', { timeout: 30_000 }, async () => {
   const taken = createServer();
   await new Promise((resolve) => taken.listen(0, '127.0.0.1', resolve));
@@ -198,7 +220,10 @@ test(
   { timeout: 30_000 },
   async () => {
     const data = folder();
-    const [good, other] = [certificate(data, { name: 'class.example.org' }), certificate(data, { name: 'other.example.org' })];
+    const [good, other] = [
+      certificate(data, { name: 'class.example.org' }),
+      certificate(data, { name: 'other.example.org' }),
+    ];
     const broken = join(data, 'broken.pem');
     writeFileSync(broken, 'not a certificate');
     const run = (cert, key, url = 'https://class.example.org') =>

@@ -11,6 +11,8 @@ export function certificate(folder, { name = 'localhost', ip = '127.0.0.1' } = {
   const made = spawnSync('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30'],
     ...['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name},IP:${ip}`],
+    // A site's own, not an authority's.
+    ...['-addext', 'basicConstraints=critical,CA:FALSE'],
     ...['-keyout', key, '-out', cert],
   ]);
   assert.equal(made.status, 0, String(made.stderr));
