@@ -13,7 +13,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::config::Settings;
 use crate::tls::Tls;
-use crate::{tcp, udp};
+use crate::{listener, udp};
 
 /// The data folder.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(super) fn ports(settings: &Settings) -> Vec<Port> {
             };
             add(format!("UDP {port}"), "media", "--udp-port", false, udp(port));
             if settings.ice_tcp {
-                let bound = tcp::bind(port).map(drop);
+                let bound = listener::bind(port).map(drop);
                 add(format!("TCP {port}"), "media without UDP", "--udp-port", true, bound);
             }
         }
@@ -106,7 +106,7 @@ pub(super) fn ports(settings: &Settings) -> Vec<Port> {
     if let Some(port) = relay_port(settings).filter(|port| *port != 0) {
         let is_optional = settings.turn_port.is_none();
         add(format!("UDP {port}"), "relay", "--turn-port", is_optional, udp(port));
-        add(format!("TCP {port}"), "relay", "--turn-port", is_optional, tcp::bind(port).map(drop));
+        add(format!("TCP {port}"), "relay", "--turn-port", is_optional, listener::bind(port).map(drop));
     }
     ports
 }
