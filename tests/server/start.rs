@@ -94,9 +94,10 @@ async fn signals_end_it_in_order() {
         assert_eq!(code, Some(0), "{signal}");
         let links: Vec<&str> =
             printed.split_whitespace().filter(|word| word.starts_with("http://localhost:")).collect();
-        assert_eq!(links.len(), 5, "{printed}");
+        assert_eq!(links.len(), 6, "{printed}");
         assert_eq!(links.iter().filter(|link| link.contains("/room/demo#token=")).count(), 3);
         assert!(links.iter().any(|link| link.contains("/desktop#token=")));
+        assert!(links.iter().any(|link| link.ends_with("/check")));
         assert!(
             links.iter().any(|link| link.ends_with(&format!("/console#key={API_KEY}").replace(' ', "")))
                 || printed.contains("/console#key=")
