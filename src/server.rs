@@ -288,6 +288,9 @@ impl Server {
         self.classrooms.shutdown(begun + self.drain).await;
         self.sockets.close().await;
         self.stop.send_replace(true);
+        if let Some(turn) = &self.turn {
+            turn.stop();
+        }
         // Long polls and slow clients are not waited for.
         let mut listener = self.listener;
         if tokio::time::timeout(Duration::from_secs(1), &mut listener).await.is_err() {
@@ -296,9 +299,6 @@ impl Server {
         self.helpers.iter().for_each(Task::abort);
         for (handle, _) in &self.workers {
             handle.shutdown();
-        }
-        if let Some(turn) = &self.turn {
-            turn.stop();
         }
         let joined = tokio::task::spawn_blocking(move || {
             if let Some(listening) = self.turn_listening {

@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::uri::PathAndQuery;
 use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -121,9 +122,9 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// Sends whoever comes without TLS to the same place with it.
+/// Sends whoever comes without TLS to the same place with it, but for the health checks of containers, which seldom speak it.
 fn to_https() -> Router {
-    Router::new().fallback(async |request: Request| {
+    Router::new().route("/healthz", get(async || StatusCode::OK)).fallback(async |request: Request| {
         let Some(host) = host(request.headers()) else { return StatusCode::BAD_REQUEST.into_response() };
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         Redirect::permanent(&format!("https://{host}{path}")).into_response()

@@ -9,13 +9,15 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { certificate } from './lib/certificate.mjs';
 import { executable } from './lib/chromium.mjs';
+import { picture, stillMs } from './lib/measure.mjs';
 import { meet } from './lib/meet.mjs';
-import { until } from './lib/until.mjs';
+import { sleep, until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
 
 // TEST-NET-3 (RFC 5737) stands for the internet: Chromium sends nothing to 443 of a private address.
 const SERVER = '203.0.113.1';
 const BROWSER = '203.0.113.2';
+const ELSEWHERE = '203.0.113.3';
 const inside = process.env.LECTERN_E2E_NAMESPACE === 'yes';
 const enter = process.getuid() === 0 ? ['unshare', '--net'] : ['unshare', '--map-root-user', '--net'];
 // The folder of administrators' programs is not on everybody's path.
@@ -46,6 +48,8 @@ class Site {
     site.run('ip', ['link', 'set', 'site', 'up']);
     site.run('ip', ['route', 'add', 'default', 'via', SERVER]);
     site.run('sh', ['-c', 'echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct']);
+    // An address that goes does not take the others of its network along.
+    site.run('sh', ['-c', 'echo 1 >/proc/sys/net/ipv4/conf/all/promote_secondaries']);
     const browser = executable(['chromium', 'chromium-browser', 'google-chrome'], process.env.CHROMIUM);
     const wrapper = join(folder, 'chromium');
     writeFileSync(wrapper, `#!/bin/sh\nexec nsenter --target ${pid} --net ${browser} "$@"\n`, { mode: 0o755 });
@@ -169,4 +173,37 @@ if (!inside) {
       }
     });
   }
+
+  test('another address, as from Wi-Fi to mobile: media is back by itself', { timeout: 90_000 }, async () => {
+    site.firewall();
+    const world = await at();
+    try {
+      const room = world.room('moves');
+      const lab = await world.lab();
+      await world.join(lab, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring' });
+      await world.join(lab, { room, identity: 'ben', look: 2 });
+      await Promise.all([lab.sees('ada', 'ben', 2, { frames: 20 }), lab.sees('ben', 'ada', 0, { frames: 20 })]);
+      const gaps = [];
+      for (const [from, to] of [
+        [BROWSER, ELSEWHERE],
+        [ELSEWHERE, BROWSER],
+      ]) {
+        await lab.do('measure', 'ben', 50);
+        // First the new one: without any the route would go too.
+        site.run('ip', ['addr', 'add', `${to}/24`, 'dev', 'site']);
+        site.run('ip', ['addr', 'del', `${from}/24`, 'dev', 'site']);
+        if (!site.run('ip', ['route']).includes('default')) site.run('ip', ['route', 'add', 'default', 'via', SERVER]);
+        await sleep(1000);
+        await lab.sees('ben', 'ada', 0, { frames: 20 });
+        await lab.sees('ada', 'ben', 2, { frames: 20 });
+        gaps.push(stillMs(picture(await lab.do('measured', 'ben'), 'ada')));
+      }
+      console.log(`# another address: ${gaps.join(' and ')} ms without a picture`);
+      assert.ok(Math.max(...gaps) < 8000, `${gaps} ms`);
+      const { participants } = await world.server.rooms(room);
+      assert.deepEqual(participants.map(({ identity }) => identity).sort(), ['ada', 'ben'], 'nobody is there twice');
+    } finally {
+      await world.stop();
+    }
+  });
 }

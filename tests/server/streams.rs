@@ -139,6 +139,7 @@ async fn a_port_for_everything_waits_for_nobody() {
     let answer = get(world.address, "/room/math?x=1").await;
     assert_eq!(answer.status, 308);
     assert_eq!(answer.header("location"), Some(format!("https://{}/room/math?x=1", world.address).as_str()));
+    assert_eq!(get(world.address, "/healthz").await.status, 200, "for the health checks of containers");
     let token = request(world.address, "POST", "/api/tokens", &[("Authorization", "Bearer x")], b"{}").await;
     assert_eq!(token.status, 308, "nothing is answered without TLS");
     world.stop().await;

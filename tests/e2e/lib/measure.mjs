@@ -54,8 +54,9 @@ export function freezes(samples) {
 export function stillMs(samples) {
   let [longest, since] = [0, samples[0].at];
   for (let i = 1; i < samples.length; i += 1) {
-    if (samples[i].framesDecoded > samples[i - 1].framesDecoded) since = samples[i].at;
     longest = Math.max(longest, samples[i].at - since);
+    // Fewer: a new connection, which counts from nothing.
+    if (samples[i].framesDecoded !== samples[i - 1].framesDecoded) since = samples[i].at;
   }
   return Math.round(longest);
 }

@@ -129,6 +129,13 @@ export class Server {
     return values;
   }
 
+  /** A room as the API tells of it. */
+  async rooms(name) {
+    const headers = { authorization: `Bearer ${this.apiKey}` };
+    const { rooms } = await (await fetch(`${this.url}/api/rooms`, { headers })).json();
+    return rooms.find(({ room }) => room === name);
+  }
+
   /** CPU seconds used so far, user and system, by all threads. */
   cpuSeconds() {
     const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8')

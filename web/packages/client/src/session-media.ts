@@ -17,6 +17,8 @@ export interface SessionMediaEvents {
   status(status: MediaStatus): void;
   /** Exchanges the offer of an ICE restart for its answer; undefined while signalling is away. Throws when it is refused. */
   restart(offer: string): Promise<RestartAnswer | undefined>;
+  /** The way of media is dead. Signalling may have gone the same way, and would not know for a long time. */
+  died(): void;
   /** Nothing else helps: the session has to be made anew. `attempt` counts from 0. */
   rejoin(attempt: number): void;
 }
@@ -173,7 +175,9 @@ export class SessionMedia {
     const pulse = new Pulse();
     this.#pulse = setInterval(() => {
       void link.pulse().then((report) => {
-        if (link === this.#link && pulse.take(beatOf(report), performance.now())) this.#watch?.networkChanged();
+        if (link !== this.#link || !pulse.take(beatOf(report), performance.now())) return;
+        this.events.died();
+        this.#watch?.networkChanged();
       });
     }, PULSE_MS);
   }

@@ -54,6 +54,8 @@ const DEFAULT_AUDIO_SLOTS = 3;
 const JOIN_TIMEOUT_MS = 15_000;
 /** A server that is there answers this fast; used to find out whether a connection outlived a change of network. */
 const PROBE_MS = 2000;
+/** The same when media is dead already, which makes it likely that this is too. A connection made anew for nothing costs little. */
+const DEAD_MS = 1000;
 
 /**
  * A participant's place in a class: signalling, media and the lesson under one roof. Listen with `on`, call `join`; after
@@ -649,6 +651,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     return new SessionMedia({ videoSlots: this.#videoSlots, audioSlots, codec }, this.#local, {
       status: (status) => this.emit('media', { status }),
       restart: (offer) => this.#restartIce(offer),
+      died: () => this.#probe(DEAD_MS),
       rejoin: (attempt) => this.#rejoin('media', attempt),
     });
   }
@@ -678,13 +681,13 @@ export class LecternSession extends Emitter<SessionEvents> {
     });
   }
 
-  #probe(): void {
+  #probe(withinMs = PROBE_MS): void {
     const signal = this.#signal;
     if (!signal) return;
     if (!signal.connected) signal.connect();
     if (!this.#joined) return;
     const round = this.#round;
-    signal.request('sync', { after: this.#feed.seq }, PROBE_MS).catch((thrown: unknown) => {
+    signal.request('sync', { after: this.#feed.seq }, withinMs).catch((thrown: unknown) => {
       if (!(thrown instanceof LecternError) || thrown.code !== 'timeout' || round !== this.#round) return;
       this.#onLost();
       signal.reconnect(0);
