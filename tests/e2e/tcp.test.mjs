@@ -1,6 +1,7 @@
 // Ways in for networks without UDP, with real Chromium: media over TCP, and everything on one port, with TLS.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
