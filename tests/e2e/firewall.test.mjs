@@ -179,10 +179,10 @@ if (!inside) {
     const world = await at();
     try {
       const room = world.room('moves');
-      const lab = await world.lab();
-      await world.join(lab, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring' });
+      const [desk, lab] = [await world.lab(), await world.lab()];
+      await world.join(desk, { room, identity: 'ada', look: 0, role: 'teacher', preset: 'tutoring' });
       await world.join(lab, { room, identity: 'ben', look: 2 });
-      await Promise.all([lab.sees('ada', 'ben', 2, { frames: 20 }), lab.sees('ben', 'ada', 0, { frames: 20 })]);
+      await Promise.all([desk.sees('ada', 'ben', 2, { frames: 20 }), lab.sees('ben', 'ada', 0, { frames: 20 })]);
       const gaps = [];
       for (const [from, to] of [
         [BROWSER, ELSEWHERE],
@@ -195,11 +195,11 @@ if (!inside) {
         if (!site.run('ip', ['route']).includes('default')) site.run('ip', ['route', 'add', 'default', 'via', SERVER]);
         await sleep(1000);
         await lab.sees('ben', 'ada', 0, { frames: 20 });
-        await lab.sees('ada', 'ben', 2, { frames: 20 });
+        await desk.sees('ada', 'ben', 2, { frames: 20 });
         gaps.push(stillMs(picture(await lab.do('measured', 'ben'), 'ada')));
       }
       console.log(`# another address: ${gaps.join(' and ')} ms without a picture`);
-      assert.ok(Math.max(...gaps) < 8000, `${gaps} ms`);
+      assert.ok(Math.max(...gaps) < 7000, `${gaps} ms`);
       const { participants } = await world.server.rooms(room);
       assert.deepEqual(participants.map(({ identity }) => identity).sort(), ['ada', 'ben'], 'nobody is there twice');
     } finally {

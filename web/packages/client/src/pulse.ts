@@ -30,6 +30,8 @@ export class Pulse {
     if (!beat || !last || beat.pair !== last.pair || beat.bytesReceived !== last.bytesReceived) {
       this.#heardAt = nowMs;
       this.#askedAt = undefined;
+      // What comes, comes by a way that lives: should that die too, it is another death.
+      if (beat && last) this.#quietUntil = 0;
       return false;
     }
     if (beat.unanswered <= 0) this.#askedAt = undefined;

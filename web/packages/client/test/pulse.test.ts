@@ -34,6 +34,11 @@ describe('Pulse', () => {
     expect(deaths(repeat(50, [2, 1] as [number, number]))).toEqual([2000, 12_000, 22_000]);
   });
 
+  it('finds a way dead soon after the one before', () => {
+    const dead = (bytes: number) => repeat(6, [bytes, 1] as [number, number]);
+    expect(deaths([...dead(2), [3, 0], ...dead(4)])).toEqual([2000, 5500]);
+  });
+
   it('begins anew with another way, and knows nothing without one', () => {
     const pulse = new Pulse();
     expect(
