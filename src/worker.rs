@@ -491,7 +491,10 @@ impl Worker {
             self.tell_node(now, Input::Timeout);
         }
         if let Some(relay) = &self.relay {
+            let before = self.transmits.len();
             self.transmits.extend(relay.waiting.try_iter().take(TRANSMITS));
+            // Who left the rest there has woken the worker already.
+            pending.work |= self.transmits.len() - before == TRANSMITS && !pending.end;
         }
         self.drain_node(now, oldest);
         self.retry_events();

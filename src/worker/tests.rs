@@ -161,6 +161,23 @@ fn worker(events: mpsc::Sender<Event>) -> Worker {
 }
 
 #[test]
+fn what_the_relay_has_to_send_waits_for_nothing_else() {
+    let (events, _receiver) = mpsc::channel(1);
+    let mut worker = worker(events);
+    let (queue, waiting) = sync_channel(RELAYED);
+    let outbox = Arc::new(Outbox { queue, signals: worker.signals.clone() });
+    worker.relay = Some(Relay { turn: Arc::default(), outbox: outbox.clone(), waiting });
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..2 * TRANSMITS + 1 {
+        outbox.send(None, client.local_addr().unwrap(), vec![0; 20]);
+    }
+    let mut received = ReceiveArena::default();
+    let more: Vec<bool> = (0..3).map(|_| worker.turn(Instant::now(), &mut received).unwrap().work).collect();
+    // Nobody wakes it for the rest: it must know that there is some.
+    assert_eq!(more, [true, true, false]);
+}
+
+#[test]
 fn lessons_that_lag_get_every_event_that_matters_in_order() {
     let (events, mut receiver) = mpsc::channel(2);
     let mut worker = worker(events);
