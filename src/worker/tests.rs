@@ -164,6 +164,9 @@ fn worker(events: mpsc::Sender<Event>) -> Worker {
 fn what_the_relay_has_to_send_waits_for_nothing_else() {
     let (events, _receiver) = mpsc::channel(1);
     let mut worker = worker(events);
+    // Somebody who may yet send commands: without, the worker ends and lets everything lie.
+    let (_commands, commands) = sync_channel(1);
+    worker.commands = commands;
     let (queue, waiting) = sync_channel(RELAYED);
     let outbox = Arc::new(Outbox { queue, signals: worker.signals.clone() });
     worker.relay = Some(Relay { turn: Arc::default(), outbox: outbox.clone(), waiting });
