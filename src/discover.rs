@@ -79,17 +79,14 @@ async fn ask(server: SocketAddr) -> io::Result<Option<IpAddr>> {
                 let is_ours =
                     message.transaction_id() == transaction && message.has_class(MessageClass::Success);
                 if let (true, Ok(mapped)) = (is_ours, message.attribute::<XorMappedAddress>()) {
-                    return Ok(mapped.addr(transaction).ip());
+                    return io::Result::Ok(mapped.addr(transaction).ip());
                 }
             }
         };
         match tokio::time::timeout(wait, answer).await {
             Ok(Ok(ip)) => return Ok(Some(ip)),
-            // Nobody is there (ECONNREFUSED), or will be soon.
-            Ok(Err(error)) => {
-                let _: io::Error = error;
-                tokio::time::sleep(wait).await;
-            }
+            // Nobody is there (ECONNREFUSED), or will be soon: asked again when an answer would be late.
+            Ok(Err(_)) => tokio::time::sleep(wait).await,
             Err(_) => {}
         }
     }

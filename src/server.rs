@@ -368,19 +368,14 @@ async fn restore(classrooms: &Classrooms, store: &dyn LessonStore) {
 /// use camera and microphone without TLS.
 /// With TLS, pages have cameras on other machines too: the address at which these come.
 fn tls_name(ips: &[IpAddr], http: SocketAddr) -> String {
-    match ips.iter().find(|ip| !ip.is_loopback() && ip.is_ipv4() >= http.is_ipv4()) {
-        Some(ip) if http.ip().is_unspecified() => with_port(SocketAddr::new(*ip, http.port())),
-        _ => with_port_of(&local_name(http)),
-    }
-}
-
-/// An address without the port that HTTPS has anyway.
-fn with_port(address: SocketAddr) -> String {
-    with_port_of(&address.to_string())
-}
-
-fn with_port_of(name: &str) -> String {
-    name.strip_suffix(":443").unwrap_or(name).to_owned()
+    // Who listens on 0.0.0.0 is not reached by IPv6.
+    let is_reached = |ip: &&IpAddr| !ip.is_loopback() && (ip.is_ipv4() || http.is_ipv6());
+    let name = match ips.iter().find(is_reached) {
+        Some(ip) if http.ip().is_unspecified() => SocketAddr::new(*ip, http.port()).to_string(),
+        _ => local_name(http),
+    };
+    // The port that HTTPS has anyway.
+    name.strip_suffix(":443").map_or(name.clone(), str::to_owned)
 }
 
 fn local_name(http: SocketAddr) -> String {

@@ -436,7 +436,7 @@ impl Peer {
                 }
             }
             _ => match self.detour.as_mut() {
-                Some((path, heard)) if path.remote == source => *heard = now,
+                Some((path, heard)) if (path.transport, path.remote) == (transport, source) => *heard = now,
                 _ => {}
             },
         }
