@@ -69,18 +69,15 @@ async fn one_address_has_a_quarter_of_the_connections() {
     let world = World::with(|settings| settings.turn_allocations = 8).await;
     let port = world.server.turn_addr().unwrap().port();
     let connect = || TcpStream::connect(("127.0.0.1", port));
-    let (mut first, _second) = (connect().await.unwrap(), connect().await.unwrap());
+    let (mut first, mut second) = (connect().await.unwrap(), connect().await.unwrap());
+    // Served, not only accepted: the places go to whom the server comes to first.
+    asks_and_is_answered(&mut first).await;
+    asks_and_is_answered(&mut second).await;
     let mut third = connect().await.unwrap();
     let closed = tokio::time::timeout(PATIENCE, third.read(&mut [0; 8])).await.unwrap();
     assert_eq!(closed.unwrap(), 0, "the third is closed");
     assert_eq!(world.metric(r#"lectern_turn_refusals_total{reason="connections"}"#).await, 1.0);
-    // A binding request (RFC 8489, section 5), in two parts: the first connection lives.
-    let request = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-    first.write_all(&request[..7]).await.unwrap();
-    first.write_all(&request[7..]).await.unwrap();
-    let mut answer = [0; 32];
-    tokio::time::timeout(PATIENCE, first.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!((&answer[..2], &answer[8..20]), (&[1, 1][..], &request[8..]));
+    asks_and_is_answered(&mut first).await;
     // And gives its place back.
     drop(first);
     let begun = std::time::Instant::now();
@@ -88,6 +85,16 @@ async fn one_address_has_a_quarter_of_the_connections() {
         assert!(begun.elapsed() < PATIENCE, "the connection that ended is still counted");
     }
     world.stop().await;
+}
+
+/// A binding request (RFC 8489, section 5), in two parts.
+async fn asks_and_is_answered(stream: &mut TcpStream) {
+    let request = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    stream.write_all(&request[..7]).await.unwrap();
+    stream.write_all(&request[7..]).await.unwrap();
+    let mut answer = [0; 32];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!((&answer[..2], &answer[8..20]), (&[1, 1][..], &request[8..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
