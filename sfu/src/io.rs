@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::{PeerId, RoomId};
 use crate::media::{Audience, Kind, Mid, Source};
@@ -99,12 +99,21 @@ pub enum Command {
         /// What holds it back, or nothing any more.
         limit: Option<SenderLimit>,
     },
-    /// Starts or stops handing the room's packets to a recorder ([`Output::Record`]).
+    /// Hands the room's packets to a recorder ([`Output::Record`]) from now on, or no longer.
     Record {
         /// The room.
         room: RoomId,
-        /// On or off.
-        on: bool,
+        /// The recorder's class: it gets the tracks whose audience meets it. Nobody's ends it.
+        audience: Audience,
+    },
+    /// The recorder cannot go on with a layer before its next keyframe.
+    RecordKeyframe {
+        /// The publisher.
+        peer: PeerId,
+        /// Which of its tracks.
+        source: Source,
+        /// Simulcast layer, 0 the smallest.
+        layer: u8,
     },
 }
 
@@ -461,7 +470,16 @@ pub struct Transmit {
     pub forwarded: bool,
 }
 
-/// One RTP packet of a published track, as it came from the publisher.
+/// A sender report's relation between an RTP timestamp and the sender's clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SenderTime {
+    /// The sender's wall clock, from the NTP timestamp.
+    pub ntp: SystemTime,
+    /// The RTP timestamp at that time.
+    pub rtp_time: u32,
+}
+
+/// One RTP packet of a published track, as it came from the publisher; sound without redundancy.
 #[derive(Debug, Clone)]
 pub struct RecordedPacket {
     /// The room.
@@ -474,12 +492,18 @@ pub struct RecordedPacket {
     pub codec: crate::codec::Codec,
     /// Simulcast layer, 0 the smallest.
     pub layer: u8,
+    /// The stream; another one begins when the publisher has begun anew, also in its sequence numbers and timestamps.
+    pub ssrc: u32,
     /// When it arrived.
     pub arrival: Instant,
     /// Sequence number, extended over rollovers.
     pub seq: u64,
-    /// RTP timestamp in the codec's clock (RFC 3550, section 5.1).
+    /// RTP timestamp (RFC 3550, section 5.1).
     pub rtp_time: u32,
+    /// Ticks per second of `rtp_time`.
+    pub clock_rate: u32,
+    /// The sender's clock, from the stream's last sender report.
+    pub report: Option<SenderTime>,
     /// Marker bit.
     pub marker: bool,
     /// Payload, shared with the subscribers.

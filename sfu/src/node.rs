@@ -213,10 +213,14 @@ impl Node {
             Command::SetSenderLimit { peer, source, limit } => {
                 self.in_room_of(peer, |room, out| room.set_sender_limit(now, peer, source, limit, out));
             }
-            Command::Record { room, on } => {
-                if let Some(room) = self.rooms.get_mut(&room) {
-                    room.record(on);
+            Command::Record { room: id, audience } => {
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.record(now, audience, &mut self.out);
+                    self.touched.insert(id);
                 }
+            }
+            Command::RecordKeyframe { peer, source, layer } => {
+                self.in_room_of(peer, |room, _| room.want_keyframe_for_recorder(now, peer, source, layer));
             }
         }
     }

@@ -26,11 +26,10 @@ use crate::demux::Family;
 use crate::egress::{self, Egress, Sealed, StreamConfig};
 use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
-use crate::io::{Datagram, OfferError, Transport};
+use crate::io::{Datagram, OfferError, SenderTime, Transport};
 use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
 use crate::proof;
-use crate::publish::clock::SenderTime;
 use crate::sdp::{
     DESCRIPTOR_URI, MediaLine, keep_offered_sound, pair_first_slots, read_offer, without_needless_descriptors,
 };

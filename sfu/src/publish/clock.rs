@@ -6,17 +6,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::io::SenderTime;
+
 /// How fast the offset may grow: clocks drift by less than 200 ppm, and a lasting change of the path is followed at this rate.
 const DRIFT: f64 = 0.0005;
-
-/// A sender report's relation between an RTP timestamp and the sender's clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SenderTime {
-    /// The sender's wall clock, from the NTP timestamp.
-    pub ntp: SystemTime,
-    /// The RTP timestamp at that time.
-    pub rtp_time: u32,
-}
 
 /// One publisher's clock against ours.
 #[derive(Debug, Default)]

@@ -148,7 +148,7 @@ impl Room {
     }
 
     /// Asks a publisher for a layer that it was told nobody needs.
-    fn wake_layer(&mut self, now: Instant, reference: TrackRef, layer: usize, out: &mut Outbox) {
+    pub(super) fn wake_layer(&mut self, now: Instant, reference: TrackRef, layer: usize, out: &mut Outbox) {
         let Some(layer) = self.track_mut(reference).and_then(|track| track.layers.get_mut(layer)) else {
             return;
         };
@@ -193,10 +193,8 @@ impl Room {
     /// For each layer of a track, whether a slot shows it or is about to, or a recorder takes it.
     fn needed_layers(&self, track: &Track, reference: TrackRef) -> Vec<bool> {
         let mut needed = vec![false; track.layers.len()];
-        if self.recording
-            && let Some(top) = needed.last_mut()
-        {
-            *top = true;
+        if let Some(recorded) = self.recorded_layer(track, reference) {
+            needed[recorded] = true;
         }
         for subscriber in &track.subscribers {
             let Some(member) = self.member(subscriber.member) else { continue };

@@ -6,6 +6,7 @@ mod downstream;
 mod forward;
 mod member;
 mod recent;
+mod record;
 mod sound;
 mod tick;
 
@@ -20,7 +21,7 @@ use crate::io::{
     SlotChange, Transmit,
 };
 use crate::limits::HANDSHAKE;
-use crate::media::{Kind, Source};
+use crate::media::{Audience, Kind, Source};
 use crate::peer::{Incoming, PACKET_OVERHEAD, Path, Peer, PeerOutput, PeerShared, Taken};
 use crate::publish::keyframe::{picture_sizes, starts_keyframe};
 use crate::publish::speaker::{Speakers, TICK};
@@ -68,7 +69,8 @@ pub struct Room {
     speakers: Speakers<usize>,
     /// Sound that everybody who may should hear, most important first.
     audible: Vec<TrackRef>,
-    recording: bool,
+    /// The class of the recorder; nobody's when nothing is recorded.
+    recorder: Audience,
     /// Keyframe requests to publishers since the last drain into the node's counts.
     keyframe_requests_sent: u64,
 }
@@ -88,7 +90,7 @@ impl Room {
             keyframes_wanted: BTreeSet::new(),
             speakers: Speakers::default(),
             audible: Vec::new(),
-            recording: false,
+            recorder: Audience::NOBODY,
             keyframe_requests_sent: 0,
         }
     }
@@ -232,11 +234,6 @@ impl Room {
         for id in self.by_id.keys().copied().collect::<Vec<_>>() {
             self.remove(now, id, out);
         }
-    }
-
-    /// Hands packets to a recorder, or no longer.
-    pub fn record(&mut self, on: bool) {
-        self.recording = on;
     }
 
     /// Replaces a peer's policy.
@@ -545,7 +542,7 @@ impl Room {
 
     /// A packet of a publisher: the path of every packet.
     fn handle_rtp(&mut self, now: Instant, key: usize, incoming: &Incoming, out: &mut Outbox) {
-        let recording = self.recording;
+        let recorder = self.recorder;
         let room = self.id;
         let Some(member) = self.member_mut(key) else { return };
         let captured = member.clock.captured(now, incoming.rtp_time, incoming.clock_rate, incoming.report);
@@ -557,6 +554,7 @@ impl Room {
         let source = track.source;
         let reference = TrackRef { member: key, source };
         let open = track.is_open();
+        let is_recorded = track.audience.meets(recorder);
         let Some(layer_index) = track.layer_of(incoming.rid) else {
             out.counters.rtp_denied += 1;
             return;
@@ -608,16 +606,19 @@ impl Room {
         if woke || restarted {
             self.layer_woke(now, reference, layer_index, restarted, out);
         }
-        if recording {
+        if is_recorded {
             out.outputs.push_back(Output::Record(RecordedPacket {
                 room,
                 publisher,
                 source,
                 codec: incoming.codec,
                 layer: u8::try_from(layer_index).expect("at most three layers"),
+                ssrc: incoming.ssrc,
                 arrival: now,
                 seq: incoming.seq,
                 rtp_time: incoming.rtp_time,
+                clock_rate: incoming.clock_rate,
+                report: incoming.report,
                 marker: incoming.marker,
                 payload: incoming.payload.clone(),
             }));

@@ -35,6 +35,7 @@ impl Room {
         let slow = self.ticks.is_multiple_of(SLOW_TICKS);
         if slow {
             self.look_at_layers(now, out);
+            self.wake_recorded_layers(now, out);
             self.put_layers_to_sleep(now, out);
             self.look_at_connections(now, out);
             self.expire_handshakes(now, out);
@@ -135,8 +136,9 @@ impl Room {
         }
         let wanted: Vec<(TrackRef, usize)> = self.keyframes_wanted.iter().copied().collect();
         for (track, layer) in wanted {
-            let open =
-                self.track(track).is_some_and(|track| track.is_open() && !track.subscribers.is_empty());
+            let open = self.track(track).is_some_and(|track| {
+                track.is_open() && (!track.subscribers.is_empty() || track.audience.meets(self.recorder))
+            });
             if open {
                 self.ask_for_keyframe(now, track, layer);
             } else {

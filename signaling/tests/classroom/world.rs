@@ -628,7 +628,10 @@ impl World {
                 };
                 assert_ne!(before, limit, "told twice");
             }
-            Command::OpenRoom { .. } | Command::AddCandidate { .. } | Command::Record { .. } => {}
+            Command::OpenRoom { .. }
+            | Command::AddCandidate { .. }
+            | Command::Record { .. }
+            | Command::RecordKeyframe { .. } => {}
         }
     }
 
