@@ -21,6 +21,9 @@ use crate::sdp::{DESCRIPTOR_URI, MediaLine};
 const ALL_COPIES_LOST: f32 = 0.05;
 const ALL_COPIES_LOST_FAR: f32 = 0.003;
 const FAR: Duration = Duration::from_millis(80);
+/// Far away a repair goes twice however little seems to be lost: at one packet in a hundred a second often shows none lost, and a repair
+/// that was lost then froze a picture for 1.4 s in one of sixty simulated minutes. It is a hundredth of the traffic.
+const LEAST_COPIES_FAR: u32 = 2;
 const MOST_COPIES: u32 = 4;
 /// Fewer packets tell nothing of loss.
 const LOSS_PACKETS: u64 = 20;
@@ -267,8 +270,8 @@ impl Peer {
         }
         let far = self.egress.round_trip().is_some_and(|trip| trip >= FAR);
         let most = if far { ALL_COPIES_LOST_FAR } else { ALL_COPIES_LOST };
-        let mut copies = 1;
-        let mut all_lost = self.loss;
+        let mut copies = if far { LEAST_COPIES_FAR } else { 1 };
+        let mut all_lost = self.loss.powi(copies.cast_signed());
         while all_lost > most && copies < MOST_COPIES {
             copies += 1;
             all_lost *= self.loss;
