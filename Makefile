@@ -51,7 +51,7 @@ house: $(STAMPS)/tools ## the house's own rules: arrows, purity, licences, links
 	@node tests/house/run.mjs
 
 .PHONY: test-rust
-test-rust: $(STAMPS)/tools $(STAMPS)/web-build ## unit, property, fixture and simulation tests
+test-rust: $(STAMPS)/tools $(STAMPS)/ffmpeg $(STAMPS)/web-build ## unit, property, fixture and simulation tests
 	@echo "== Rust tests"
 	@cargo test --workspace
 
@@ -96,7 +96,12 @@ there = $(if $(wildcard $(1)),,again)
 again: ;
 
 $(STAMPS)/tools: scripts/need | $(STAMPS)
-	@scripts/need cargo node npm cc
+	@# cmake builds libopus, which mixes the voices of a recording.
+	@scripts/need cargo node npm cc cmake
+	@touch $@
+
+$(STAMPS)/ffmpeg: scripts/need | $(STAMPS)
+	@scripts/need ffmpeg ffprobe
 	@touch $@
 
 $(STAMPS)/browsers: scripts/need | $(STAMPS)

@@ -29,3 +29,10 @@ mod room;
 mod sdp;
 
 pub use node::{Node, NodeConfig};
+
+/// Readers of what codecs write at the head of a picture, for the recorder too.
+pub mod bitstream {
+    pub use crate::publish::bits::Bits;
+    pub use crate::publish::h264::sps_size;
+    pub use crate::publish::vp9::{LayerIndices, ScalabilityStructure, Vp9Descriptor};
+}

@@ -1,6 +1,6 @@
 //! What a publisher sends: its tracks and layers, where decoders can start, who speaks, and when a packet was captured.
 
-mod bits;
+pub mod bits;
 pub mod clock;
 pub mod dependency;
 pub mod h264;

@@ -25,6 +25,8 @@ pub struct Vp9Descriptor {
     pub layers: Option<LayerIndices>,
     /// The scalability structure, if there is one.
     pub structure: Option<ScalabilityStructure>,
+    /// Length of the descriptor in bytes: what follows is of the layer frame.
+    pub len: usize,
 }
 
 /// TID, U, SID and D.
@@ -101,7 +103,16 @@ impl Vp9Descriptor {
             }
         }
         let structure = if has_structure { Some(read_structure(&mut bytes)?) } else { None };
-        Some(Vp9Descriptor { picture_id, tl0_pic_idx, inter_predicted, begins, ends, layers, structure })
+        Some(Vp9Descriptor {
+            picture_id,
+            tl0_pic_idx,
+            inter_predicted,
+            begins,
+            ends,
+            layers,
+            structure,
+            len: bytes.1,
+        })
     }
 
     /// TL0PICIDX, if there is one.
@@ -187,6 +198,7 @@ mod tests {
         assert_eq!(descriptor.layers, Some(expected));
         let structure = descriptor.structure.expect("one");
         assert_eq!(structure.spatial_layers, 3);
+        assert_eq!(descriptor.len, payload.len() - 1);
         assert_eq!(structure.sizes[..4], [Some((320, 180)), Some((640, 360)), Some((1280, 720)), None]);
         for len in 0..payload.len() - 1 {
             assert_eq!(Vp9Descriptor::parse(&payload[..len]), None, "cut at {len}");
