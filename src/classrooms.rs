@@ -17,6 +17,7 @@ use sfu::id::RoomId;
 use sfu::io::Event;
 use signaling::classroom::{ClassroomConfig, JoinKind, Summary};
 use signaling::io::{ConnectionId, RequestId};
+use signaling::lesson::Preset;
 use signaling::message::{Answer, ErrorCode, ErrorReply, Join, Request};
 use signaling::token::VerifiedToken;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +27,7 @@ pub use load::WorkerLoad;
 pub use outlet::{Outlet, Packed};
 
 use crate::metrics::Metrics;
+use crate::record::{Failed, Recordings};
 use crate::store::LessonStore;
 use crate::turn::IceServers;
 use crate::worker::WorkerHandle;
@@ -71,6 +73,11 @@ pub enum RoomInput {
         /// Which.
         connection: ConnectionId,
     },
+    /// A recording of this room cannot go on.
+    RecorderFailed {
+        /// Its id.
+        recording: String,
+    },
     /// The console asks.
     Summary(oneshot::Sender<Summary>),
     /// The server ends.
@@ -84,7 +91,10 @@ impl RoomInput {
             RoomInput::Join { reply, .. } | RoomInput::Request { reply, .. } => {
                 reply(Err(ErrorReply::new(code, message)));
             }
-            RoomInput::Gone { .. } | RoomInput::Summary(_) | RoomInput::Shutdown => {}
+            RoomInput::Gone { .. }
+            | RoomInput::RecorderFailed { .. }
+            | RoomInput::Summary(_)
+            | RoomInput::Shutdown => {}
         }
     }
 }
@@ -134,6 +144,8 @@ struct Shared {
     rooms_max: usize,
     queue: usize,
     ice_servers: IceServers,
+    recordings: Option<Recordings>,
+    record_automatically: Vec<Preset>,
     closing: AtomicBool,
 }
 
@@ -153,6 +165,10 @@ pub struct ClassroomsConfig {
     pub queue: usize,
     /// For clients' connections.
     pub ice_servers: IceServers,
+    /// The recorder, if there is one.
+    pub recordings: Option<Recordings>,
+    /// Kinds of class that are recorded without being asked to.
+    pub record_automatically: Vec<Preset>,
 }
 
 impl Classrooms {
@@ -169,11 +185,24 @@ impl Classrooms {
             rooms_max: config.rooms_max,
             queue: config.queue,
             ice_servers: config.ice_servers,
+            recordings: config.recordings,
+            record_automatically: config.record_automatically,
             closing: AtomicBool::new(false),
         });
         tokio::spawn(carry_events(shared.clone(), events));
         tokio::spawn(load::watch(Arc::downgrade(&shared)));
         Classrooms { shared }
+    }
+
+    /// Tells rooms of recordings that could not go on.
+    pub async fn carry_failures(self, mut failures: mpsc::UnboundedReceiver<Failed>) {
+        while let Some(Failed { room, recording }) = failures.recv().await {
+            let handle = lock(&self.shared.rooms).values().find(|handle| handle.id == room).cloned();
+            if let Some(handle) = handle {
+                // Its recording has ended with it, if it has ended.
+                let _ = handle.inbox.send(RoomInput::RecorderFailed { recording }).await;
+            }
+        }
     }
 
     /// A number for a new connection.

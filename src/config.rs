@@ -161,6 +161,14 @@ settings! {
         token_secret: Option<Secret> = "", long_secret::<32>,
             "Signs the tokens of participants, at least 32 bytes (RFC 7518, section 3.2). When unset, a random one, kept likewise.";
     }
+    "Recording" {
+        recording: bool = "true", any,
+            "Teachers and assistants may record. Recordings are in `recordings` in the data folder.";
+        record_automatically: Vec<String> = "", |presets| preset_names(presets),
+            "Kinds of class (`tutoring`, `lecture`, `seminar`) in which a recording begins by itself when the first teacher or assistant comes. Who has not agreed to be recorded is left out all the same.";
+        recording_reserve_megabytes: Option<u64> = "", some_within::<1, 1_000_000_000>,
+            "No recording begins when less than this is free on the disk. When unset, the larger of 5 GB and a twentieth of the disk.";
+    }
     "Running" {
         demo: bool = "false", any,
             "Prints links into a demo room.";
@@ -510,6 +518,14 @@ fn stun_address(server: &Option<String>) -> Result<(), String> {
             Err(format!("`{server}` is not a host with a port, such as stun.example.org:3478"))
         }
         _ => Ok(()),
+    }
+}
+
+fn preset_names(presets: &[String]) -> Result<(), String> {
+    let known = ["tutoring", "lecture", "seminar"];
+    match presets.iter().find(|preset| !known.contains(&preset.as_str())) {
+        Some(preset) => Err(format!("`{preset}` is none of tutoring, lecture and seminar")),
+        None => Ok(()),
     }
 }
 

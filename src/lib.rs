@@ -16,6 +16,7 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod places;
+pub mod record;
 pub mod secrets;
 mod server;
 pub mod store;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use signaling::classroom::ClassroomConfig;
+use signaling::lesson::Preset;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as Task;
@@ -20,6 +21,7 @@ use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::Settings;
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
+use crate::record::{Failed, Feed, FeedEnd, Recordings, RecordingsConfig, SqliteCatalogue};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
@@ -30,6 +32,8 @@ use crate::worker::WorkerHandle;
 const EVENTS: usize = 16_384;
 /// How often a free port is looked for that is free for TCP and UDP.
 const ATTEMPTS: usize = 16;
+/// What recordings get to be finished, also when little is left of the time for an orderly end: else it is done at the next start.
+const LEAST_TO_FINISH: Duration = Duration::from_secs(2);
 /// Open lessons that are taken up at the start; more wait for their first join.
 const RESTORED: u32 = 1000;
 
@@ -87,6 +91,14 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// No recorder.
+    #[error("data_dir: cannot record into {}: {source}", .path.display())]
+    Recordings {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// No relay.
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -123,6 +135,7 @@ pub struct Server {
     tls: Option<Tls>,
     turn: Option<Turn>,
     turn_listening: Option<turn::Listening>,
+    recordings: Option<Recordings>,
     drain: Duration,
     /// Kept until the end, however it comes: the system lets go of it when the process dies.
     _lock: File,
@@ -159,7 +172,10 @@ impl Server {
         let http = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let (events_in, events) = mpsc::channel(EVENTS);
-        let mut media = media::start(&settings, http, &media::addresses(&settings).await?, &events_in)?;
+        let (feed, feed_end) = Feed::new();
+        let feed = Some(&feed).filter(|_| settings.recording);
+        let addresses = media::addresses(&settings).await?;
+        let mut media = media::start(&settings, http, &addresses, &events_in, feed)?;
         let stats: Vec<Arc<WorkerStats>> = media.workers.iter().map(|(handle, _)| handle.stats()).collect();
         let metrics = Arc::new(Metrics::new(stats));
         let (stop, stopping) = watch::channel(false);
@@ -175,22 +191,32 @@ impl Server {
             // Nobody else sets it.
             let _ = media.relay.set(relay.clone());
         }
+        let workers: Vec<WorkerHandle> = media.workers.iter().map(|(handle, _)| handle.clone()).collect();
+        let (failures_in, failures) = mpsc::unbounded_channel();
+        let recordings = match settings.recording {
+            true => Some(start_recordings(&settings, feed_end, workers.clone(), failures_in)?),
+            false => None,
+        };
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
-                workers: media.workers.iter().map(|(handle, _)| handle.clone()).collect(),
+                workers,
                 store: store.clone(),
                 metrics: metrics.clone(),
                 classroom: ClassroomConfig {
                     end_at_token_expiry: settings.end_at_token_expiry,
+                    can_record: settings.recording,
                     ..ClassroomConfig::default()
                 },
                 rooms_max: count(settings.rooms),
                 queue: count(settings.room_queue_messages),
                 ice_servers: turn.ice_servers,
+                recordings: recordings.clone(),
+                record_automatically: presets(&settings.record_automatically),
             },
             events,
         );
+        let failures = tokio::spawn(classrooms.clone().carry_failures(failures));
         restore(&classrooms, store.as_ref()).await;
 
         let public_url: Arc<str> = match &settings.public_url {
@@ -231,7 +257,8 @@ impl Server {
             stop,
             listener,
             workers: media.workers,
-            helpers: stream_listeners.into_iter().chain(certificate).collect(),
+            helpers: stream_listeners.into_iter().chain(certificate).chain([failures]).collect(),
+            recordings: recordings.clone(),
             tls,
             turn: turn.turn,
             turn_listening: turn.listening,
@@ -286,6 +313,13 @@ impl Server {
     pub async fn stop(self) {
         let begun = Instant::now();
         self.classrooms.shutdown(begun + self.drain).await;
+        if let Some(recordings) = self.recordings {
+            let left = self.drain.saturating_sub(begun.elapsed()).max(LEAST_TO_FINISH);
+            let finished = tokio::task::spawn_blocking(move || recordings.end());
+            if tokio::time::timeout(left, finished).await.is_err() {
+                tracing::error!("recordings are finished at the next start: the disk was too slow");
+            }
+        }
         self.sockets.close().await;
         self.stop.send_replace(true);
         if let Some(turn) = &self.turn {
@@ -324,6 +358,29 @@ impl Server {
         std::fs::write(&draft, serde_json::to_vec(&ready)?)?;
         std::fs::rename(&draft, path)
     }
+}
+
+fn start_recordings(
+    settings: &Settings,
+    feed: FeedEnd,
+    workers: Vec<WorkerHandle>,
+    failed: mpsc::UnboundedSender<Failed>,
+) -> Result<Recordings, StartError> {
+    let folder = settings.data_dir.join("recordings");
+    let reserve_bytes = settings.recording_reserve_megabytes.map(|megabytes| megabytes * 1_000_000);
+    let path = settings.data_dir.join("recordings.db");
+    let start = || {
+        let catalogue = Arc::new(SqliteCatalogue::open(&path).map_err(io::Error::other)?);
+        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes };
+        Recordings::start(config, feed, workers, catalogue, failed)
+    };
+    start().map_err(|source| StartError::Recordings { path: folder.clone(), source })
+}
+
+/// The kinds of class of these names, which the settings have checked.
+fn presets(names: &[String]) -> Vec<Preset> {
+    let preset = |name: &String| serde_json::from_value(serde_json::Value::String(name.clone())).ok();
+    names.iter().filter_map(preset).collect()
 }
 
 /// Listens for HTTP. When media is to have the same port, a free one is one that is free for UDP too.

@@ -21,12 +21,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use sfu::io::{Command, Datagram, Event, Input, Output, RecordedPacket, Transmit, Transport};
+use sfu::io::{Command, Datagram, Event, Input, Output, Transmit, Transport};
 use sfu::{Node, NodeConfig};
 use tokio::sync::mpsc;
 
 use crate::addresses;
 use crate::metrics::WorkerStats;
+use crate::record::Feed;
 use crate::turn::{self, Datagrams, Turn};
 use crate::udp::{Family, ReceiveArena, Received, SendArena, Socket, Waker, wait};
 
@@ -97,7 +98,7 @@ pub struct WorkerConfig {
     pub stats: Arc<WorkerStats>,
     /// Where packets for the recorder go; without it, or when it is full, they are counted and dropped: a disk never holds
     /// media back.
-    pub records: Option<SyncSender<RecordedPacket>>,
+    pub records: Option<Feed>,
 }
 
 /// The worker's thread has ended, or has not taken a command for thousands.
@@ -379,7 +380,7 @@ struct Worker {
     events: mpsc::Sender<Event>,
     /// Events that found the queue full, oldest first.
     waiting: VecDeque<Event>,
-    records: Option<SyncSender<RecordedPacket>>,
+    records: Option<Feed>,
     stats: Arc<WorkerStats>,
     sending: SendArena,
     transmits: Vec<Transmit>,
@@ -646,7 +647,7 @@ impl Worker {
                 }
                 Output::Event(event) => self.publish(event),
                 Output::Record(packet) => {
-                    let taken = self.records.as_ref().is_some_and(|records| records.try_send(packet).is_ok());
+                    let taken = self.records.as_ref().is_some_and(|records| records.take(packet));
                     count(&self.stats.records_dropped, u64::from(!taken));
                 }
                 Output::Timeout(timeout) => {

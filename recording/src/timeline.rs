@@ -32,7 +32,7 @@ pub enum EntryKind {
         /// The wall clock, RFC 3339 in UTC.
         began: String,
     },
-    /// The state of the lesson when the recording began.
+    /// The state of the lesson when the recording began, or anew when somebody has come into the recording or gone out of it.
     Snapshot {
         /// As the lesson machine writes it.
         state: Value,

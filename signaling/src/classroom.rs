@@ -29,6 +29,7 @@ mod newcomer;
 mod policy;
 mod quality;
 mod rate;
+mod recording;
 mod request;
 mod session;
 mod summary;
@@ -47,7 +48,7 @@ use self::deadlines::{Deadline, Deadlines};
 use self::rate::Bucket;
 pub use self::summary::{ParticipantSummary, Summary};
 use crate::io::{ConnectionId, Output, RequestId};
-use crate::lesson::{EventKind, LessonEvent, LessonState, RoomSettings};
+use crate::lesson::{EventKind, LessonEvent, LessonState, RecordingEnd, RoomSettings};
 use crate::message::{Answer, ErrorCode, ErrorReply, IceServer, Notice, ViewPicture};
 use crate::permission::{Permission, Role};
 use crate::time::{Now, Timestamp};
@@ -68,6 +69,8 @@ pub struct ClassroomConfig {
     pub ice_servers: Vec<IceServer>,
     /// How many of the last events are kept for `sync` and resume; beyond them a client gets the state.
     pub event_backlog: usize,
+    /// Whether there is a recorder.
+    pub can_record: bool,
     /// Whether a participant is put out when its token expires. By default a token is tested at the join and at a resume
     /// only, so that nobody drops out of a class that runs late.
     pub end_at_token_expiry: bool,
@@ -82,6 +85,7 @@ impl Default for ClassroomConfig {
             media_silence: Duration::from_secs(30),
             ice_servers: Vec::new(),
             event_backlog: 2000,
+            can_record: false,
             end_at_token_expiry: false,
         }
     }
@@ -121,6 +125,8 @@ pub struct Classroom {
     given_roles: BTreeMap<String, Role>,
     /// What each class of viewers was last told about speakers.
     last_speakers: BTreeMap<u8, Notice>,
+    /// Who spoke last in the recording.
+    recorded_speaker: Option<String>,
     /// What each identity has used in this lesson, also those who have left.
     meters: BTreeMap<String, adapt::Meter>,
     reduced: ReducedPictures,
@@ -244,6 +250,10 @@ impl Classroom {
             let grace = classroom.config.resume_grace;
             classroom.deadlines.set(Deadline::Restored, now.instant + grace);
         }
+        if !classroom.ended {
+            // What was written until the crash is kept; the recorder of that time is gone.
+            classroom.end_recording(now, None, RecordingEnd::Interrupted);
+        }
         classroom
     }
 
@@ -265,6 +275,7 @@ impl Classroom {
             peers: BTreeMap::new(),
             given_roles: BTreeMap::new(),
             last_speakers: BTreeMap::new(),
+            recorded_speaker: None,
             meters: BTreeMap::new(),
             reduced: ReducedPictures::default(),
             deadlines: Deadlines::default(),

@@ -45,6 +45,11 @@ pub enum EventKind {
     RoleChanged { participant: String, role: Role },
     Chat { text: String, nonce: String },
     SettingsChanged { settings: RoomSettings },
+    RecordingStarted { recording: String },
+    RecordingPaused {},
+    RecordingResumed {},
+    RecordingStopped { reason: RecordingEnd },
+    RecordingConsent { participant: String, agreed: bool },
     Closed {},
 }
 
@@ -62,6 +67,20 @@ pub enum LeaveReason {
     Closed,
     /// The server went down.
     Shutdown,
+}
+
+/// Why a recording has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingEnd {
+    /// Somebody has stopped it.
+    Stopped,
+    /// The lesson has ended.
+    Closed,
+    /// It could not be written any more; what was written is kept.
+    Failed,
+    /// The server was ended or has crashed; what was written is kept.
+    Interrupted,
 }
 
 /// The kind of class.
@@ -99,6 +118,12 @@ pub struct RoomSettings {
     pub students_see_students: bool,
     /// Participants at once, recorders not counted.
     pub max_participants: u32,
+    /// A recording begins when the first teacher or assistant comes.
+    #[serde(default)]
+    pub record_automatically: bool,
+    /// Recordings show the cameras of students, also of those who do not have the floor.
+    #[serde(default)]
+    pub record_student_cameras: bool,
 }
 
 /// A lesson up to `seq`.
@@ -125,6 +150,30 @@ pub struct LessonState {
     pub removed: Vec<String>,
     /// The last [`CHAT_IN_STATE`] messages.
     pub chat: Vec<ChatMessage>,
+    /// The recording that is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingState>,
+    /// The last recording was interrupted: another begins when a teacher or assistant comes.
+    #[serde(default)]
+    pub recording_interrupted: bool,
+    /// All recordings of the lesson, in order.
+    #[serde(default)]
+    pub recordings: Vec<String>,
+    /// Who has said whether they agree to be recorded.
+    #[serde(default)]
+    pub consents: BTreeMap<String, bool>,
+}
+
+/// A recording that is being made, in [`LessonState`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingState {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Whether nothing is written for now.
+    pub paused: bool,
 }
 
 /// A participant in [`LessonState`].
@@ -185,6 +234,8 @@ impl RoomSettings {
                 Preset::Lecture => 500,
                 Preset::Seminar => 100,
             },
+            record_automatically: false,
+            record_student_cameras: !lecture,
         }
     }
 }
@@ -202,10 +253,15 @@ impl EventKind {
             | EventKind::HandLowered { participant }
             | EventKind::FloorGiven { participant }
             | EventKind::FloorTaken { participant }
-            | EventKind::RoleChanged { participant, .. } => Some(participant),
+            | EventKind::RoleChanged { participant, .. }
+            | EventKind::RecordingConsent { participant, .. } => Some(participant),
             EventKind::Opened { .. }
             | EventKind::Chat { .. }
             | EventKind::SettingsChanged { .. }
+            | EventKind::RecordingStarted { .. }
+            | EventKind::RecordingPaused {}
+            | EventKind::RecordingResumed {}
+            | EventKind::RecordingStopped { .. }
             | EventKind::Closed {} => None,
         }
     }
@@ -227,6 +283,10 @@ impl LessonState {
             floor: Vec::new(),
             removed: Vec::new(),
             chat: Vec::new(),
+            recording: None,
+            recording_interrupted: false,
+            recordings: Vec::new(),
+            consents: BTreeMap::new(),
         })
     }
 
@@ -240,7 +300,7 @@ impl LessonState {
         Some(state)
     }
 
-    /// Folds one more event in. Events that do not fit change nothing but `seq` (rule 12).
+    /// Folds one more event in. Events that do not fit change nothing but `seq` (rule 14).
     pub fn apply(&mut self, event: &LessonEvent) {
         if let Some(opened) = LessonState::from_opened(event) {
             *self = opened; // 1
@@ -316,7 +376,35 @@ impl LessonState {
                 }
                 self.hands.clear();
                 self.floor.clear();
+                self.recording = None;
             }
+            EventKind::RecordingStarted { recording } => {
+                // 12
+                let recording = recording.clone();
+                if !self.recordings.contains(&recording) {
+                    self.recordings.push(recording.clone());
+                }
+                self.recording_interrupted = false;
+                self.recording = Some(RecordingState { id: recording, started_at: event.at, paused: false });
+            }
+            EventKind::RecordingPaused {} => self.set_recording_paused(true),
+            EventKind::RecordingResumed {} => self.set_recording_paused(false),
+            EventKind::RecordingStopped { reason } => {
+                self.recording = None;
+                self.recording_interrupted = *reason == RecordingEnd::Interrupted;
+            }
+            EventKind::RecordingConsent { participant, agreed } => {
+                // 13
+                if self.participants.contains_key(participant) {
+                    self.consents.insert(participant.clone(), *agreed);
+                }
+            }
+        }
+    }
+
+    fn set_recording_paused(&mut self, paused: bool) {
+        if let Some(recording) = &mut self.recording {
+            recording.paused = paused;
         }
     }
 
@@ -356,6 +444,20 @@ impl LessonState {
     /// Whether this identity has the floor.
     pub fn has_floor(&self, identity: &str) -> bool {
         self.floor.iter().any(|holder| holder == identity)
+    }
+
+    /// Whether this identity may be in the recording: of those who lead the lesson and have not refused, and of others who have agreed.
+    pub fn may_be_recorded(&self, identity: &str) -> bool {
+        self.participants.get(identity).is_some_and(|state| self.may_be_recorded_as(identity, state.role))
+    }
+
+    /// The same of somebody who is about to have this role.
+    pub fn may_be_recorded_as(&self, identity: &str, role: Role) -> bool {
+        match role {
+            Role::Teacher | Role::Assistant => self.consents.get(identity) != Some(&false),
+            Role::Student => self.consents.get(identity) == Some(&true),
+            Role::Observer | Role::Recorder => false,
+        }
     }
 
     /// Everybody in the room.

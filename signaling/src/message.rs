@@ -134,6 +134,16 @@ pub enum Request {
         /// The new role.
         role: Role,
     },
+    /// Begins, holds or ends the recording.
+    Record {
+        /// What to do.
+        action: RecordAction,
+    },
+    /// Whether one agrees to be recorded.
+    Consent {
+        /// Yes or no.
+        agreed: bool,
+    },
     /// Takes somebody out of the room for the rest of the lesson.
     Remove {
         /// Whom.
@@ -162,6 +172,20 @@ pub struct ViewPicture {
     pub width: u16,
     /// Height in device pixels.
     pub height: u16,
+}
+
+/// What to do with the recording, in [`Request::Record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordAction {
+    /// Begin one.
+    Start,
+    /// Write nothing for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End it.
+    Stop,
 }
 
 /// How much a participant wants to receive, from all to least.
@@ -222,6 +246,10 @@ pub struct SettingsChange {
     pub students_see_students: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_participants: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_automatically: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_student_cameras: Option<bool>,
 }
 
 /// The data of an acknowledgement.
@@ -578,6 +606,9 @@ impl SettingsChange {
         changed.student_screens = self.student_screens.unwrap_or(changed.student_screens);
         changed.students_see_students = self.students_see_students.unwrap_or(changed.students_see_students);
         changed.max_participants = self.max_participants.unwrap_or(changed.max_participants);
+        changed.record_automatically = self.record_automatically.unwrap_or(changed.record_automatically);
+        changed.record_student_cameras =
+            self.record_student_cameras.unwrap_or(changed.record_student_cameras);
         changed
     }
 }

@@ -29,6 +29,7 @@ pub enum Permission {
     Remove,
     SetRole,
     Settings,
+    Record,
     End,
 }
 
@@ -52,7 +53,9 @@ pub const STUDENTS: Audience = Audience(1 << 1);
 pub const OBSERVERS: Audience = Audience(1 << 2);
 /// Recorders.
 pub const RECORDERS: Audience = Audience(1 << 3);
-/// All classes that exist.
+/// The recording that this server makes. It is nobody's class: no participant receives what only it may have.
+pub const ARCHIVE: Audience = Audience(1 << 4);
+/// All classes of participants.
 pub const CLASSES: [Audience; 4] = [STAFF, STUDENTS, OBSERVERS, RECORDERS];
 
 /// Everybody in the room.
@@ -94,15 +97,17 @@ pub const fn to_publish(source: Source) -> Permission {
 
 /// All that a participant may do now.
 pub fn permissions(role: Role, settings: &RoomSettings, has_floor: bool) -> BTreeSet<Permission> {
-    use Permission::{Chat, End, GiveFloor, MuteOthers, RaiseHand, Remove, SetRole, Settings};
+    use Permission::{Chat, End, GiveFloor, MuteOthers, RaiseHand, Record, Remove, SetRole, Settings};
     let mut permissions: BTreeSet<Permission> = Source::ALL
         .into_iter()
         .filter(|source| audience(role, settings, has_floor, *source) != Audience::NOBODY)
         .map(to_publish)
         .collect();
     match role {
-        Role::Teacher => permissions.extend([Chat, GiveFloor, MuteOthers, Remove, SetRole, Settings, End]),
-        Role::Assistant => permissions.extend([Chat, GiveFloor, MuteOthers, Remove, Settings]),
+        Role::Teacher => {
+            permissions.extend([Chat, GiveFloor, MuteOthers, Remove, SetRole, Settings, Record, End])
+        }
+        Role::Assistant => permissions.extend([Chat, GiveFloor, MuteOthers, Remove, Settings, Record]),
         Role::Student => {
             permissions.insert(RaiseHand);
             if settings.chat {
@@ -114,11 +119,32 @@ pub fn permissions(role: Role, settings: &RoomSettings, has_floor: bool) -> BTre
     permissions
 }
 
-/// What the media machine lets a participant send, see and hear.
-pub fn media_policy(role: Role, settings: &RoomSettings, has_floor: bool) -> PeerPolicy {
+/// Whether a recording keeps what somebody who may be recorded sends from this source.
+pub fn is_recorded(role: Role, settings: &RoomSettings, has_floor: bool, source: Source) -> bool {
+    match (role, source) {
+        (Role::Teacher | Role::Assistant, _) => true,
+        (Role::Student, Source::Camera) => has_floor || settings.record_student_cameras,
+        (Role::Student, _) => true,
+        (Role::Observer | Role::Recorder, _) => false,
+    }
+}
+
+/// What the media machine lets a participant send, see and hear. `may_be_recorded` is whether it has agreed to
+/// ([`crate::lesson::LessonState::may_be_recorded`]).
+pub fn media_policy(
+    role: Role,
+    settings: &RoomSettings,
+    has_floor: bool,
+    may_be_recorded: bool,
+) -> PeerPolicy {
+    let reaches = |source| {
+        let audience = audience(role, settings, has_floor, source);
+        let kept = may_be_recorded && is_recorded(role, settings, has_floor, source);
+        if kept && audience != Audience::NOBODY { audience.with(ARCHIVE) } else { audience }
+    };
     PeerPolicy {
         class: role.class(),
-        publish: Source::ALL.map(|source| audience(role, settings, has_floor, source)),
+        publish: Source::ALL.map(reaches),
         always_heard: role == Role::Teacher || (role == Role::Student && has_floor),
         importance: match role {
             Role::Teacher | Role::Assistant => Importance::Teacher,
@@ -137,13 +163,15 @@ mod tests {
 
     fn any_settings() -> impl Strategy<Value = RoomSettings> {
         let presets = prop_oneof![Just(Preset::Tutoring), Just(Preset::Lecture), Just(Preset::Seminar)];
-        (presets, any::<[bool; 6]>()).prop_map(|(preset, bits)| RoomSettings {
+        (presets, any::<[bool; 8]>()).prop_map(|(preset, bits)| RoomSettings {
             locked: bits[0],
             chat: bits[1],
             student_microphones: bits[2],
             student_cameras: bits[3],
             student_screens: bits[4],
             students_see_students: bits[5],
+            record_automatically: bits[6],
+            record_student_cameras: bits[7],
             ..RoomSettings::from_preset(preset, "")
         })
     }
@@ -164,7 +192,7 @@ mod tests {
         #[test]
         fn the_table_and_the_policy_agree(role in any_role(), settings in any_settings(), floor: bool) {
             let permissions = permissions(role, &settings, floor);
-            let policy = media_policy(role, &settings, floor);
+            let policy = media_policy(role, &settings, floor, false);
             for source in Source::ALL {
                 let may = permissions.contains(&to_publish(source));
                 prop_assert_eq!(may, policy.publish[source.index()] != Audience::NOBODY);
@@ -176,10 +204,24 @@ mod tests {
         }
 
         #[test]
+        fn the_recording_has_what_is_sent_and_agreed_to(role in any_role(), settings in any_settings(), floor: bool) {
+            let without = media_policy(role, &settings, floor, false);
+            let with = media_policy(role, &settings, floor, true);
+            for source in Source::ALL {
+                let (without, with) = (without.publish[source.index()], with.publish[source.index()]);
+                prop_assert!(!without.meets(ARCHIVE));
+                let kept = without != Audience::NOBODY && is_recorded(role, &settings, floor, source);
+                prop_assert_eq!(with, if kept { without.with(ARCHIVE) } else { without });
+                prop_assert!(!(role == Role::Observer && with.meets(ARCHIVE)));
+            }
+            prop_assert!(CLASSES.into_iter().all(|class| !class.meets(ARCHIVE)));
+        }
+
+        #[test]
         fn the_observer_never_speaks(settings in any_settings(), floor: bool) {
             let permissions = permissions(Role::Observer, &settings, floor);
             prop_assert_eq!(permissions.into_iter().collect::<Vec<_>>(), [Permission::PublishCamera]);
-            let policy = media_policy(Role::Observer, &settings, floor);
+            let policy = media_policy(Role::Observer, &settings, floor, false);
             for viewer in [Role::Student, Role::Observer] {
                 prop_assert!(!reaches(policy, Source::Camera, viewer));
             }
@@ -188,7 +230,7 @@ mod tests {
 
         #[test]
         fn the_observer_and_the_recorder_see_what_students_send(settings in any_settings(), floor: bool) {
-            let policy = media_policy(Role::Student, &settings, floor);
+            let policy = media_policy(Role::Student, &settings, floor, false);
             for source in Source::ALL {
                 let sent = policy.publish[source.index()] != Audience::NOBODY;
                 prop_assert_eq!(reaches(policy, source, Role::Observer), sent);
@@ -199,14 +241,14 @@ mod tests {
         #[test]
         fn a_recorder_sends_nothing_and_may_nothing(settings in any_settings(), floor: bool) {
             prop_assert!(permissions(Role::Recorder, &settings, floor).is_empty());
-            prop_assert_eq!(media_policy(Role::Recorder, &settings, floor).publish, [Audience::NOBODY; 5]);
+            prop_assert_eq!(media_policy(Role::Recorder, &settings, floor, false).publish, [Audience::NOBODY; 5]);
         }
 
         #[test]
         fn the_floor_only_adds(role in any_role(), settings in any_settings()) {
             let (without, with) = (permissions(role, &settings, false), permissions(role, &settings, true));
             prop_assert!(without.is_subset(&with));
-            let (without, with) = (media_policy(role, &settings, false), media_policy(role, &settings, true));
+            let (without, with) = (media_policy(role, &settings, false, false), media_policy(role, &settings, true, false));
             for source in Source::ALL {
                 prop_assert!(contains(with.publish[source.index()], without.publish[source.index()]));
             }
@@ -224,7 +266,7 @@ mod tests {
         fn a_student_moderates_nothing(settings in any_settings(), floor: bool) {
             let permissions = permissions(Role::Student, &settings, floor);
             for permission in [Permission::GiveFloor, Permission::MuteOthers, Permission::Remove, Permission::SetRole,
-                Permission::Settings, Permission::End] {
+                Permission::Settings, Permission::Record, Permission::End] {
                 prop_assert!(!permissions.contains(&permission));
             }
         }
@@ -243,15 +285,15 @@ mod tests {
     #[test]
     fn a_lecture_hears_and_shows_a_student_only_with_the_floor() {
         let lecture = RoomSettings::from_preset(Preset::Lecture, "");
-        let without = media_policy(Role::Student, &lecture, false);
+        let without = media_policy(Role::Student, &lecture, false, false);
         assert_eq!(without.publish[Source::Microphone.index()], Audience::NOBODY);
         assert!(reaches(without, Source::Camera, Role::Teacher));
         assert!(!reaches(without, Source::Camera, Role::Student));
-        let with = media_policy(Role::Student, &lecture, true);
+        let with = media_policy(Role::Student, &lecture, true, false);
         assert!(with.always_heard);
         for role in Role::ALL {
             assert!(reaches(with, Source::Microphone, role) && reaches(with, Source::Camera, role));
-            assert!(reaches(media_policy(Role::Teacher, &lecture, false), Source::Screen, role));
+            assert!(reaches(media_policy(Role::Teacher, &lecture, false, false), Source::Screen, role));
         }
     }
 
@@ -260,7 +302,7 @@ mod tests {
         for preset in [Preset::Tutoring, Preset::Seminar] {
             let settings = RoomSettings::from_preset(preset, "");
             for role in [Role::Teacher, Role::Assistant, Role::Student] {
-                assert_eq!(media_policy(role, &settings, false).publish, [ALL; 5]);
+                assert_eq!(media_policy(role, &settings, false, false).publish, [ALL; 5]);
             }
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sfu::media::Source;
 use signaling::lesson::{
-    CHAT_IN_STATE, EventKind, LeaveReason, LessonEvent, LessonState, Preset, RoomSettings,
+    CHAT_IN_STATE, EventKind, LeaveReason, LessonEvent, LessonState, Preset, RecordingEnd, RoomSettings,
 };
 use signaling::permission::Role;
 use signaling::time::Timestamp;
@@ -61,6 +61,16 @@ fn kind() -> impl Strategy<Value = EventKind> {
         2 => (identity(), role()).prop_map(|(participant, role)| EventKind::RoleChanged { participant, role }),
         6 => "[a-z]{0,3}".prop_map(|text| EventKind::Chat { nonce: text.clone(), text }),
         2 => settings().prop_map(|settings| EventKind::SettingsChanged { settings }),
+        2 => "[a-b]{1}".prop_map(|recording| EventKind::RecordingStarted { recording }),
+        1 => any::<bool>().prop_map(|paused| match paused {
+            true => EventKind::RecordingPaused {},
+            false => EventKind::RecordingResumed {},
+        }),
+        1 => any::<bool>().prop_map(|again| EventKind::RecordingStopped {
+            reason: if again { RecordingEnd::Interrupted } else { RecordingEnd::Stopped },
+        }),
+        2 => (identity(), any::<bool>())
+            .prop_map(|(participant, agreed)| EventKind::RecordingConsent { participant, agreed }),
         1 => proptest::bool::weighted(0.2).prop_map(|close| match close {
             true => EventKind::Closed {},
             false => EventKind::HandRaised { participant: "s1".into() },

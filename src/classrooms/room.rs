@@ -17,11 +17,12 @@ use sfu::io::{Command, Event, Reason};
 use signaling::classroom::{Classroom, ReducedPictures};
 use signaling::io::{ConnectionId, Output, RequestId};
 use signaling::lesson::{LessonEvent, LessonState};
-use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
+use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice, RecordAction, Request};
 use tokio::sync::mpsc;
 
 use super::{Classrooms, Outlet, Packed, ReplyTo, RoomInput, WorkerLoad, code_name, lock, request_id};
 use crate::clock;
+use crate::record::Recordings;
 use crate::secrets::random_hex;
 use crate::store::{Append, Later, LessonStore, StoreError};
 
@@ -93,6 +94,9 @@ impl Drop for Place {
         let shared = &self.rooms.shared;
         shared.forget(&self.name, self.id);
         lock(&shared.media).remove(&self.id);
+        if let Some(recordings) = &shared.recordings {
+            recordings.room_gone(self.id);
+        }
         shared.metrics.rooms.dec();
         shared.workers[self.worker].rooms.fetch_sub(1, Relaxed);
     }
@@ -124,7 +128,8 @@ async fn open(
     loop {
         match inbox.recv().await? {
             RoomInput::Join { connection, token, kind, join, reply, outlet } => {
-                let settings = token.room_settings();
+                let mut settings = token.room_settings();
+                settings.record_automatically = rooms.shared.record_automatically.contains(&settings.preset);
                 let lesson = random_hex::<16>();
                 let classroom =
                     Classroom::open(clock::now(), id, name.to_owned(), lesson, settings, config.clone());
@@ -233,6 +238,9 @@ impl Room {
                 self.classroom.handle_join(now, connection, request, &token, session, kind, *join);
             }
             RoomInput::Request { connection, request: message, reply } => {
+                if let Err(error) = self.check_disk(&message) {
+                    return reply(Err(error));
+                }
                 let request = self.expect_reply(connection, reply, false);
                 self.classroom.handle_request(now, connection, request, message);
             }
@@ -241,11 +249,23 @@ impl Room {
                     self.classroom.handle_gone(now, connection);
                 }
             }
+            RoomInput::RecorderFailed { recording } => {
+                self.classroom.handle_recorder_failed(now, &recording);
+            }
             RoomInput::Summary(answer) => {
                 // The console may have gone.
                 let _ = answer.send(self.classroom.summary());
             }
             RoomInput::Shutdown => self.classroom.handle_shutdown(now),
+        }
+    }
+
+    /// A recording does not begin on a disk that has no place for it.
+    fn check_disk(&self, message: &Request) -> Result<(), ErrorReply> {
+        let starts = matches!(message, Request::Record { action: RecordAction::Start });
+        match self.rooms.shared.recordings.as_ref().filter(|_| starts).map(Recordings::check) {
+            Some(Err(error)) => Err(ErrorReply::new(ErrorCode::Unavailable, error.to_string())),
+            _ => Ok(()),
         }
     }
 
@@ -261,6 +281,11 @@ impl Room {
         while let Some(output) = self.classroom.poll_output() {
             match output {
                 Output::Media(command) => self.order(command),
+                Output::Recorder(order) => {
+                    if let Some(recordings) = &self.rooms.shared.recordings {
+                        recordings.order(self.classroom.id(), self.worker, order);
+                    }
+                }
                 Output::Done => self.done = true,
                 Output::Notify { connections, notice } if self.is_failing && is_fleeting(&notice) => {
                     self.notify(&connections, &notice);
@@ -357,8 +382,8 @@ impl Room {
                         outlet.close();
                     }
                 }
-                // Stored by now; the other two never wait.
-                Output::Log(_) | Output::Media(_) | Output::Done => {}
+                // Stored by now; the others never wait.
+                Output::Log(_) | Output::Media(_) | Output::Recorder(_) | Output::Done => {}
             }
         }
     }

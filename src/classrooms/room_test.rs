@@ -134,6 +134,8 @@ impl World {
             rooms_max: 10,
             ice_servers: IceServers::new(Vec::new(), Secret::new(""), Duration::ZERO),
             queue: 64,
+            recordings: None,
+            record_automatically: Vec::new(),
         };
         World { rooms: Classrooms::start(config, events), store, metrics, folder }
     }

@@ -16,6 +16,7 @@ use crate::discover;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::record::Feed;
 use crate::tcp::MediaStreams;
 use crate::turn::Turn;
 use crate::worker::{self, WorkerConfig, WorkerHandle};
@@ -56,6 +57,7 @@ pub(super) fn start(
     http: SocketAddr,
     candidate_ips: &[IpAddr],
     events: &mpsc::Sender<Event>,
+    records: Option<&Feed>,
 ) -> Result<Media, StartError> {
     let count = if settings.one_port { 1 } else { settings.worker_count() };
     let relay = Arc::<OnceLock<Turn>>::default();
@@ -77,7 +79,7 @@ pub(super) fn start(
             relay: settings.one_port.then(|| relay.clone()),
             candidate_ips: candidate_ips.to_vec(),
             stats: Arc::default(),
-            records: None,
+            records: records.cloned(),
         };
         let worker = worker::start(config, events.clone()).map_err(|source| StartError::Worker {
             index,

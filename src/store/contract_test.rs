@@ -45,6 +45,8 @@ pub fn opened(lesson: &str, room: &str) -> LessonEvent {
         student_screens: true,
         students_see_students: true,
         max_participants: 100,
+        record_automatically: false,
+        record_student_cameras: true,
     };
     event(1, EventKind::Opened { lesson: lesson.into(), room: room.into(), settings })
 }

@@ -101,6 +101,8 @@ pub enum Input {
     },
     /// Something happened in the lesson.
     Event(Value),
+    /// The lesson as it is to be seen from now on: somebody has come into the recording, or has gone out of it.
+    Snapshot(Value),
     /// Somebody else speaks now, or nobody.
     Speaker {
         /// Who.
@@ -262,6 +264,7 @@ impl Recorder {
                 let participant = self.member(peer).identity;
                 self.desk.log(at_ms, EntryKind::Muted { participant, source, muted });
             }
+            Input::Snapshot(state) => self.desk.log(at_ms, EntryKind::Snapshot { state }),
             Input::Event(event) => self.desk.log(at_ms, EntryKind::Lesson { event }),
             Input::Speaker { identity } => {
                 if self.paused_ms.is_none() {

@@ -12,7 +12,7 @@ use super::request::check_offer;
 use super::{Classroom, Connection, JoinKind, refusal};
 use crate::io::{ConnectionId, RequestId};
 use crate::message::{Answer, ErrorCode, ErrorReply, Join, VERSION};
-use crate::permission::{self, Role};
+use crate::permission::Role;
 use crate::time::{Now, Timestamp};
 use crate::token::VerifiedToken;
 
@@ -75,7 +75,6 @@ impl Classroom {
                 _ => sources.iter().map(|(_, source)| *source).collect(),
             };
             let role = self.role_for(token);
-            let has_floor = self.state.has_floor(token.identity());
             let pending = Pending {
                 identity: token.identity().to_owned(),
                 name: token.name().to_owned(),
@@ -90,7 +89,7 @@ impl Classroom {
                     None => GoesOn::No { session },
                 },
                 sources: can_send,
-                policy: permission::media_policy(role, &self.state.settings, has_floor),
+                policy: self.policy_as(token.identity(), role),
             };
             match join.offer {
                 Some(offer) => self.add_peer(now, pending, offer, sources),
@@ -281,6 +280,7 @@ impl Classroom {
         self.reply(connection, request, result.map(|joined| Answer::Joined(Box::new(joined))));
         if let Some(identity) = identity {
             self.tell_newcomer(&identity);
+            self.record_by_itself(now);
         }
     }
 }

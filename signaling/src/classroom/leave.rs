@@ -4,8 +4,8 @@ use sfu::io::Command;
 
 use super::deadlines::Deadline;
 use super::{Classroom, JoinKind, ReducedPictures, refusal};
-use crate::io::{ConnectionId, Output, RequestId};
-use crate::lesson::{EventKind, LeaveReason};
+use crate::io::{ConnectionId, Output, RecorderOrder, RequestId};
+use crate::lesson::{EventKind, LeaveReason, RecordingEnd};
 use crate::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
 use crate::permission::Permission;
 use crate::time::Now;
@@ -36,6 +36,7 @@ impl Classroom {
         if self.ended {
             return;
         }
+        self.end_recording(now, None, RecordingEnd::Interrupted);
         let present: Vec<String> = self.state.present().map(|(identity, _)| identity.clone()).collect();
         for participant in present {
             self.log(now, None, EventKind::Left { participant, reason: LeaveReason::Shutdown });
@@ -53,6 +54,7 @@ impl Classroom {
         request: RequestId,
     ) -> Result<(), ErrorReply> {
         self.require(identity, Permission::End)?;
+        self.end_recording(now, None, RecordingEnd::Closed);
         self.log(now, Some(identity), EventKind::Closed {});
         self.reply(connection, request, Ok(Answer::Done {}));
         self.put_everybody_out(EndReason::Closed);
@@ -113,6 +115,7 @@ impl Classroom {
             self.members.get_mut(identity).expect("it has a peer").media = None;
             self.peers.remove(&peer);
             self.media(Command::RemovePeer { peer });
+            self.order(RecorderOrder::MemberLeft { peer });
         }
     }
 
@@ -145,6 +148,7 @@ impl Classroom {
     }
 
     pub(super) fn close_empty(&mut self, now: Now) {
+        self.end_recording(now, None, RecordingEnd::Closed);
         self.log(now, None, EventKind::Closed {});
         self.put_everybody_out(EndReason::Closed);
         self.close_room();

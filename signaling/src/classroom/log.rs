@@ -22,6 +22,7 @@ impl Classroom {
             self.backlog.pop_front();
         }
         self.outputs.push_back(Output::Log(event.clone()));
+        self.keep(&event);
         self.unsent.push(event);
         self.stage_is_old = true;
         self.state.seq

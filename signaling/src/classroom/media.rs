@@ -94,6 +94,8 @@ impl Classroom {
 
     /// Each class of viewers hears of those whom it may hear.
     fn speakers_changed(&mut self, levels: &[(PeerId, AudioLevel)], active: Option<PeerId>) {
+        let speaker = active.as_ref().and_then(|peer| self.peers.get(peer)).cloned();
+        self.keep_speaker(speaker.as_ref());
         for class in CLASSES {
             let heard =
                 |peer: &PeerId| self.peers.get(peer).filter(|identity| self.is_heard(identity, class));

@@ -69,9 +69,13 @@ impl Classroom {
             if role != Role::Student {
                 self.lower_and_silence(now, &participant);
             }
+            let was_recorded = self.state.may_be_recorded(&participant);
             let (about, before) = (participant.clone(), self.role(&participant).class());
             self.log(now, Some(identity), EventKind::RoleChanged { participant, role });
             self.refresh_policy(now, std::slice::from_ref(&about));
+            if self.state.may_be_recorded(&about) != was_recorded {
+                self.recorded_people_changed(now, &about);
+            }
             if self.role(&about).class() != before {
                 // It may know more of the others now.
                 self.tell_quality(&about);

@@ -20,7 +20,14 @@ impl Classroom {
 
     /// What the media machine is to let somebody do now.
     pub(super) fn policy(&self, identity: &str) -> PeerPolicy {
-        permission::media_policy(self.role(identity), &self.state.settings, self.state.has_floor(identity))
+        self.policy_as(identity, self.role(identity))
+    }
+
+    /// The same of somebody who is about to have this role.
+    pub(super) fn policy_as(&self, identity: &str, role: Role) -> PeerPolicy {
+        let has_floor = self.state.has_floor(identity);
+        let may_be_recorded = self.state.may_be_recorded_as(identity, role);
+        permission::media_policy(role, &self.state.settings, has_floor, may_be_recorded)
     }
 
     pub(super) fn require(&self, identity: &str, permission: Permission) -> Result<(), ErrorReply> {

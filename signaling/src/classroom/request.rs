@@ -64,6 +64,8 @@ impl Classroom {
             Request::Chat { text, nonce } => self.chat(now, identity, text, nonce)?,
             Request::Settings(change) => self.change_settings(now, identity, &change)?,
             Request::Role { participant, role } => self.change_role(now, identity, participant, role)?,
+            Request::Record { action } => self.record(now, identity, action)?,
+            Request::Consent { agreed } => self.consent(now, identity, agreed)?,
             Request::Remove { participant } => self.remove(now, identity, &participant)?,
             Request::Sync { after } => self.sync(now, connection, after)?,
             Request::Leave {} => {

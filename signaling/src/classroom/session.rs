@@ -205,6 +205,7 @@ impl Classroom {
         };
         self.members.get_mut(identity).expect("called for a member").media = Some(media);
         self.peers.insert(peer, identity.to_owned());
+        self.introduce(identity);
         self.refresh_views_of(identity);
         self.refresh_stages();
     }

@@ -4,6 +4,7 @@ use sfu::io::Command;
 use sfu::media::Source;
 
 use super::{Classroom, refusal};
+use crate::io::RecorderOrder;
 use crate::lesson::EventKind;
 use crate::message::{Answer, ErrorCode, ErrorReply};
 use crate::permission::{self, Permission, Role};
@@ -103,6 +104,7 @@ impl Classroom {
         self.log(now, by, EventKind::Muted { participant, source, muted });
         if let Some(peer) = self.peer_of(identity) {
             self.media(Command::SetMuted { peer, source, muted });
+            self.order(RecorderOrder::Muted { peer, source, muted });
         }
     }
 
@@ -113,6 +115,7 @@ impl Classroom {
         self.log(now, by, EventKind::Unpublished { participant, source });
         if let Some(peer) = self.peer_of(identity) {
             self.media(Command::Unpublish { peer, source });
+            self.order(RecorderOrder::TrackEnded { peer, source });
         }
     }
 }

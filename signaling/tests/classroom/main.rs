@@ -7,5 +7,6 @@ mod adapt;
 mod features;
 mod media;
 mod random;
+mod recording;
 mod sessions;
 mod world;

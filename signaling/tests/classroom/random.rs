@@ -9,7 +9,9 @@ use sfu::media::{Mid, Source};
 use signaling::classroom::JoinKind;
 use signaling::io::ConnectionId;
 use signaling::lesson::Preset;
-use signaling::message::{Join, ReceiveMode, Request, Resume, SendingLimit, SettingsChange, ViewPicture};
+use signaling::message::{
+    Join, ReceiveMode, RecordAction, Request, Resume, SendingLimit, SettingsChange, ViewPicture,
+};
 use signaling::permission::Role;
 
 use crate::world::{MediaMood, ROOM, World, bounded_token, offer, without_media};
@@ -96,6 +98,11 @@ fn mode() -> impl Strategy<Value = ReceiveMode> {
     proptest::sample::select(&[ReceiveMode::Normal, ReceiveMode::DataSaver, ReceiveMode::AudioOnly][..])
 }
 
+fn action() -> impl Strategy<Value = RecordAction> {
+    use RecordAction::{Pause, Resume, Start, Stop};
+    proptest::sample::select(&[Start, Start, Pause, Resume, Stop][..])
+}
+
 fn limit() -> impl Strategy<Value = SendingLimit> {
     proptest::sample::select(&[SendingLimit::None, SendingLimit::Cpu, SendingLimit::Bandwidth][..])
 }
@@ -104,7 +111,7 @@ fn request() -> impl Strategy<Value = Request> {
     let other = || proptest::option::weighted(0.5, identity());
     let picture = (identity(), source(), 0u16..3, 0u16..3)
         .prop_map(|(participant, source, width, height)| ViewPicture { participant, source, width, height });
-    let settings = any::<[Option<bool>; 6]>().prop_map(|bits| {
+    let settings = any::<[Option<bool>; 8]>().prop_map(|bits| {
         Request::Settings(SettingsChange {
             locked: bits[0].filter(|locked| !locked),
             chat: bits[1],
@@ -112,6 +119,8 @@ fn request() -> impl Strategy<Value = Request> {
             student_cameras: bits[3],
             student_screens: bits[4],
             students_see_students: bits[5],
+            record_automatically: bits[6],
+            record_student_cameras: bits[7],
             ..SettingsChange::default()
         })
     });
@@ -130,6 +139,8 @@ fn request() -> impl Strategy<Value = Request> {
         3 => (0u8..8).prop_map(|nonce| Request::Chat { text: "hello".into(), nonce: nonce.to_string() }),
         2 => settings,
         2 => (identity(), role()).prop_map(|(participant, role)| Request::Role { participant, role }),
+        4 => action().prop_map(|action| Request::Record { action }),
+        3 => any::<bool>().prop_map(|agreed| Request::Consent { agreed }),
         1 => identity().prop_map(|participant| Request::Remove { participant }),
         1 => (0u64..200).prop_map(|after| Request::Sync { after }),
         1 => Just(Request::Restart { offer: "v=0\r\n".into() }),

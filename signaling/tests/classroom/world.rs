@@ -8,7 +8,7 @@ use sfu::id::{PeerId, RoomId};
 use sfu::io::{Command, Event, OfferError, PeerPolicy, SenderLimit, Traffic};
 use sfu::media::{Audience, Kind, Mid, Source};
 use signaling::classroom::{Classroom, ClassroomConfig, JoinKind};
-use signaling::io::{ConnectionId, Output, RequestId};
+use signaling::io::{ConnectionId, Output, RecorderOrder, RequestId};
 use signaling::lesson::{EventKind, LessonEvent, LessonState, Preset, RoomSettings};
 use signaling::message::{
     Answer, EndReason, ErrorCode, ErrorReply, Join, Joined, Notice, ReceiveMode, Request, Resume,
@@ -77,6 +77,20 @@ pub struct World {
     asks: BTreeMap<RequestId, Ask>,
     /// Whom the event is about that the media machine told last: nobody else learns of it.
     private: Option<String>,
+    /// What the recorder knows.
+    recorder: Option<Recorder>,
+    /// What it was told.
+    pub orders: Vec<RecorderOrder>,
+    /// Whose class the packets for it are.
+    pub handed_to: Audience,
+}
+
+/// A recording, as its recorder knows it.
+#[derive(Debug)]
+struct Recorder {
+    recording: String,
+    /// Whose packets have a name.
+    peers: BTreeSet<PeerId>,
 }
 
 /// What a request is about, where the world has to know when it is granted.
@@ -98,7 +112,7 @@ pub struct MediaPeer {
 }
 
 pub fn config() -> ClassroomConfig {
-    ClassroomConfig { event_backlog: 50, ..ClassroomConfig::default() }
+    ClassroomConfig { event_backlog: 50, can_record: true, ..ClassroomConfig::default() }
 }
 
 pub fn token_in(room: &str, identity: &str, role: Role, now: Timestamp) -> VerifiedToken {
@@ -195,6 +209,9 @@ impl World {
             used: BTreeMap::new(),
             asks: BTreeMap::new(),
             private: None,
+            recorder: None,
+            orders: Vec::new(),
+            handed_to: Audience::NOBODY,
         }
     }
 
@@ -300,6 +317,11 @@ impl World {
     pub fn gone(&mut self, connection: ConnectionId) {
         self.lost.insert(connection);
         self.room.handle_gone(self.now, connection);
+        self.drain();
+    }
+
+    pub fn recorder_failed(&mut self, recording: &str) {
+        self.room.handle_recorder_failed(self.now, recording);
         self.drain();
     }
 
@@ -465,6 +487,7 @@ impl World {
                 self.inboxes.get_mut(&connection).unwrap().closed = true;
             }
             Output::Media(command) => self.take_command(command),
+            Output::Recorder(order) => self.take_order(order),
             Output::Done => self.done = true,
         }
     }
@@ -628,11 +651,45 @@ impl World {
                 };
                 assert_ne!(before, limit, "told twice");
             }
-            Command::OpenRoom { .. }
-            | Command::AddCandidate { .. }
-            | Command::Record { .. }
-            | Command::RecordKeyframe { .. } => {}
+            Command::OpenRoom { .. } | Command::AddCandidate { .. } | Command::RecordKeyframe { .. } => {}
+            Command::Record { audience, .. } => self.handed_to = audience,
         }
+    }
+
+    /// Nothing of those who have not agreed is told.
+    fn take_order(&mut self, order: RecorderOrder) {
+        let state = self.room.state();
+        let may = |identity: &String| state.may_be_recorded(identity);
+        let check_state = |told: &LessonState| {
+            assert!(told.participants.keys().all(may) && told.hands.iter().chain(&told.floor).all(may));
+            assert!(told.chat.iter().all(|message| may(&message.by)) && told.consents.is_empty());
+        };
+        match &order {
+            RecorderOrder::Begin { recording, state } => {
+                assert!(self.recorder.is_none(), "two recordings at once");
+                check_state(state);
+                self.recorder = Some(Recorder { recording: recording.clone(), peers: BTreeSet::new() });
+            }
+            RecorderOrder::Member { peer, identity, .. } => {
+                assert!(may(identity) && self.owners[peer] == *identity);
+                self.recorder.as_mut().unwrap().peers.insert(*peer);
+            }
+            RecorderOrder::MemberLeft { .. }
+            | RecorderOrder::TrackEnded { .. }
+            | RecorderOrder::Muted { .. }
+            | RecorderOrder::Pause
+            | RecorderOrder::Resume => assert!(self.recorder.is_some()),
+            RecorderOrder::Event(event) => {
+                let says =
+                    matches!(event.kind, EventKind::Chat { .. }).then_some(event.by.as_ref()).flatten();
+                assert!(event.kind.participant().map(str::to_owned).iter().chain(says).all(may), "{event:?}");
+            }
+            RecorderOrder::Snapshot(state) => check_state(state),
+            RecorderOrder::Speaker { identity } => assert!(may(identity)),
+            // After a crash there is none to stop.
+            RecorderOrder::Stop => self.recorder = None,
+        }
+        self.orders.push(order);
     }
 
     fn answer(&mut self, peer: PeerId) {
@@ -656,9 +713,18 @@ impl World {
                 assert_eq!(lesson, state, "every client has the same lesson");
             }
         }
+        let recorded = self.recorder.as_ref().map(|recorder| &recorder.recording);
+        assert_eq!(recorded, state.recording.as_ref().map(|recording| &recording.id));
+        let writes = state.recording.as_ref().is_some_and(|recording| !recording.paused);
+        let audience = if writes { permission::ARCHIVE } else { Audience::NOBODY };
+        assert_eq!(self.handed_to, audience, "packets come while they are written");
         for peer in &self.answered {
             let Some(media) = self.media.get(peer) else { continue };
             let identity = &self.owners[peer];
+            if let Some(recorder) = &self.recorder {
+                let may = state.may_be_recorded(identity) && state.is_present(identity);
+                assert!(!may || recorder.peers.contains(peer), "{identity} is recorded without a name");
+            }
             let Some(participant) = state.participants.get(identity).filter(|found| found.present) else {
                 assert!(media.published.is_empty());
                 continue;
@@ -666,7 +732,9 @@ impl World {
             assert_eq!(self.peer_of(identity), Some(*peer));
             assert_eq!(media.receive_limit, self.limit_of(identity), "the budget and the wish of {identity}");
             let role = participant.role;
-            let policy = permission::media_policy(role, &state.settings, state.has_floor(identity));
+            let may_be_recorded = state.may_be_recorded(identity);
+            let policy =
+                permission::media_policy(role, &state.settings, state.has_floor(identity), may_be_recorded);
             if media.policy.class != Role::Recorder.class() {
                 assert_eq!(media.policy, policy, "the media machine holds to the table");
             }

@@ -67,6 +67,8 @@ export function sceneOf(query: URLSearchParams): ScriptedSession {
       studentScreens: preset === 'tutoring',
       studentsSeeStudents: preset !== 'lecture',
       maxParticipants: 100,
+      recordAutomatically: false,
+      recordStudentCameras: true,
     },
   });
   if (role !== 'teacher')

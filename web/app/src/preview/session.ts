@@ -29,6 +29,7 @@ const TEACHER: Permission[] = [
   'remove',
   'set-role',
   'settings',
+  'record',
   'end',
 ];
 const STUDENT: Permission[] = [
@@ -272,6 +273,18 @@ export class ScriptedSession implements Session {
 
   remove(participant: string): Promise<void> {
     this.say({ kind: 'left', participant, reason: 'removed' }, this.identity);
+    return Promise.resolve();
+  }
+
+  record(action: Parameters<Session['record']>[0]): Promise<void> {
+    if (action === 'start') this.say({ kind: 'recording-started', recording: '0-1' }, this.identity);
+    else if (action === 'stop') this.say({ kind: 'recording-stopped', reason: 'stopped' }, this.identity);
+    else this.say({ kind: action === 'pause' ? 'recording-paused' : 'recording-resumed' }, this.identity);
+    return Promise.resolve();
+  }
+
+  consent(agreed: boolean): Promise<void> {
+    this.say({ kind: 'recording-consent', participant: this.identity, agreed }, this.identity);
     return Promise.resolve();
   }
 

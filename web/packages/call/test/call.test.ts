@@ -79,6 +79,9 @@ function room(participants: Record<string, ParticipantState>): LessonState {
     floor: [],
     removed: [],
     chat: [],
+    recordingInterrupted: false,
+    recordings: [],
+    consents: {},
     settings: {
       preset: 'seminar',
       title: '',
@@ -89,6 +92,8 @@ function room(participants: Record<string, ParticipantState>): LessonState {
       studentScreens: true,
       studentsSeeStudents: true,
       maxParticipants: 100,
+      recordAutomatically: false,
+      recordStudentCameras: true,
     },
   };
 }

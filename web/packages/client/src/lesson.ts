@@ -29,7 +29,21 @@ export function participantOf(state: LessonState, identity: string): Participant
 }
 
 function opened({ lesson, room, settings, seq }: LessonEvent & { kind: 'opened' }): LessonState {
-  return { lesson, room, seq, settings, closed: false, participants: {}, hands: [], floor: [], removed: [], chat: [] };
+  return {
+    lesson,
+    room,
+    seq,
+    settings,
+    closed: false,
+    participants: {},
+    hands: [],
+    floor: [],
+    removed: [],
+    chat: [],
+    recordingInterrupted: false,
+    recordings: [],
+    consents: {},
+  };
 }
 
 function change(state: LessonState, event: LessonEvent): LessonState {
@@ -90,10 +104,29 @@ function change(state: LessonState, event: LessonEvent): LessonState {
       const participants = Object.fromEntries(
         Object.entries(state.participants).map(([id, was]) => [id, { ...was, present: false, tracks: {} }]),
       );
-      return { ...state, closed: true, participants, hands: [], floor: [] };
+      return { ...withoutRecording(state), closed: true, participants, hands: [], floor: [] };
+    }
+    case 'recording-started': {
+      // 12
+      const recording = { id: event.recording, startedAt: event.at, paused: false };
+      const recordings = appended(state.recordings, event.recording);
+      return { ...state, recording, recordings, recordingInterrupted: false };
+    }
+    case 'recording-paused':
+    case 'recording-resumed': {
+      const paused = event.kind === 'recording-paused';
+      return state.recording ? { ...state, recording: { ...state.recording, paused } } : state;
+    }
+    case 'recording-stopped':
+      return { ...withoutRecording(state), recordingInterrupted: event.reason === 'interrupted' };
+    case 'recording-consent': {
+      // 13
+      const { participant, agreed } = event;
+      if (!participantOf(state, participant)) return state;
+      return { ...state, consents: { ...state.consents, [participant]: agreed } };
     }
     default:
-      // 12: a kind that a later server knows.
+      // 14: a kind that a later server knows.
       return state;
   }
 }
@@ -133,6 +166,10 @@ function withTracks(
 
 function without(tracks: Tracks, source: Source): Tracks {
   return Object.fromEntries(Object.entries(tracks).filter(([other]) => other !== source));
+}
+
+function withoutRecording({ recording: _, ...state }: LessonState): LessonState {
+  return state;
 }
 
 function appended(list: string[], item: string): string[] {

@@ -35,9 +35,13 @@ export type Permission =
   | 'remove'
   | 'set-role'
   | 'settings'
+  | 'record'
   | 'end';
 
 export type LeaveReason = 'left' | 'removed' | 'timeout' | 'closed' | 'shutdown';
+
+/** Why a recording has ended. */
+export type RecordingEnd = 'stopped' | 'closed' | 'failed' | 'interrupted';
 
 export type EndReason = 'left' | 'removed' | 'replaced' | 'closed' | 'token-expired' | 'shutdown' | 'timeout';
 
@@ -72,6 +76,10 @@ export interface RoomSettings {
   studentScreens: boolean;
   studentsSeeStudents: boolean;
   maxParticipants: number;
+  /** A recording begins when the first teacher or assistant comes. */
+  recordAutomatically: boolean;
+  /** Recordings show the cameras of students, also of those who do not have the floor. */
+  recordStudentCameras: boolean;
 }
 
 export type SettingsChange = Partial<Omit<RoomSettings, 'preset'>>;
@@ -91,6 +99,11 @@ export type LessonEventKind =
   | { kind: 'role-changed'; participant: string; role: Role }
   | { kind: 'chat'; text: string; nonce: string }
   | { kind: 'settings-changed'; settings: RoomSettings }
+  | { kind: 'recording-started'; recording: string }
+  | { kind: 'recording-paused' }
+  | { kind: 'recording-resumed' }
+  | { kind: 'recording-stopped'; reason: RecordingEnd }
+  | { kind: 'recording-consent'; participant: string; agreed: boolean }
   | { kind: 'closed' };
 
 /** One thing that happened in a lesson; `seq` counts from 1 without gaps, `at` is RFC 3339 in UTC. */
@@ -134,7 +147,27 @@ export interface LessonState {
   removed: string[];
   /** The last 500 messages. */
   chat: ChatMessage[];
+  /** The recording that is being made. */
+  recording?: RecordingState;
+  /** The last recording was interrupted: another begins when a teacher or assistant comes. */
+  recordingInterrupted: boolean;
+  /** All recordings of the lesson, in order. */
+  recordings: string[];
+  /** Who has said whether they agree to be recorded. */
+  consents: { [identity: string]: boolean };
 }
+
+/** A recording that is being made. */
+export interface RecordingState {
+  id: string;
+  /** RFC 3339 in UTC. */
+  startedAt: string;
+  /** Nothing is written for now. */
+  paused: boolean;
+}
+
+/** What to do with the recording. */
+export type RecordAction = 'start' | 'pause' | 'resume' | 'stop';
 
 /** A picture that the client shows, in device pixels. */
 export interface ViewPicture {
@@ -208,6 +241,8 @@ export interface Requests {
   settings: { payload: SettingsChange; data: Empty };
   role: { payload: { participant: string; role: Role }; data: Empty };
   remove: { payload: { participant: string }; data: Empty };
+  record: { payload: { action: RecordAction }; data: Empty };
+  consent: { payload: { agreed: boolean }; data: Empty };
   sync: { payload: { after: number }; data: SyncAnswer };
   leave: { payload: Empty; data: Empty };
   end: { payload: Empty; data: Empty };

@@ -28,6 +28,7 @@ import type {
   PictureSource,
   Quality,
   ReceivedPicture,
+  RecordAction,
   RequestName,
   Requests,
   RestartAnswer,
@@ -268,6 +269,16 @@ export class LecternSession extends Emitter<SessionEvents> {
   /** Mutes all students. */
   async muteAll(source: Source = 'microphone'): Promise<void> {
     await this.#ask('mute-all', { source });
+  }
+
+  /** Begins, holds or ends the recording. */
+  async record(action: RecordAction): Promise<void> {
+    await this.#ask('record', { action });
+  }
+
+  /** Says whether this participant agrees to be recorded. */
+  async consent(agreed: boolean): Promise<void> {
+    await this.#ask('consent', { agreed });
   }
 
   /**

@@ -70,6 +70,8 @@ const settings = fc.record({
   studentScreens: fc.boolean(),
   studentsSeeStudents: fc.boolean(),
   maxParticipants: fc.nat(500),
+  recordAutomatically: fc.boolean(),
+  recordStudentCameras: fc.boolean(),
 });
 const about = { participant: identity };
 const rare = (arbitrary: fc.Arbitrary<object>) => ({ arbitrary, weight: 1 });
@@ -86,6 +88,16 @@ const kind = fc.oneof(
   ),
   { arbitrary: fc.record({ kind: fc.constant('settings-changed'), settings }), weight: 2 },
   { weight: 3, arbitrary: leftEvent() },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('recording-started'), recording: fc.constantFrom('a', 'b') }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constantFrom('recording-paused', 'recording-resumed') }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('recording-stopped'),
+      reason: fc.constantFrom('stopped', 'closed', 'failed', 'interrupted'),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('recording-consent'), ...about, agreed: fc.boolean() }) },
   rare(
     fc.record({ kind: fc.constant('opened'), lesson: fc.constantFrom('l1', 'l2'), room: fc.constant('r'), settings }),
   ),

@@ -373,6 +373,11 @@ describe('the wire', () => {
     'request-publish-muted': (call) => call.publish('microphone', track(), { muted: true }),
     'request-receive': (call) => call.receive({ mode: 'data-saver', budgetMegabytes: 300 }),
     'request-receive-audio-only': (call) => call.receive({ mode: 'audio-only' }),
+    'request-record': (call) => call.record('start'),
+    'request-record-pause': (call) => call.record('pause'),
+    'request-record-resume': (call) => call.record('resume'),
+    'request-record-stop': (call) => call.record('stop'),
+    'request-consent': (call) => call.consent(true),
     'request-remove': (call) => call.remove('s-1'),
     'request-role': (call) => call.setRole('s-1', 'assistant'),
     'request-settings': (call) => call.settings({ locked: true, studentMicrophones: false }),
@@ -386,6 +391,8 @@ describe('the wire', () => {
         studentScreens: all.studentScreens,
         studentsSeeStudents: all.studentsSeeStudents,
         maxParticipants: all.maxParticipants,
+        recordAutomatically: all.recordAutomatically,
+        recordStudentCameras: all.recordStudentCameras,
       }),
   };
 

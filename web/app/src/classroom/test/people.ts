@@ -14,6 +14,8 @@ export const SETTINGS: RoomSettings = {
   studentScreens: true,
   studentsSeeStudents: true,
   maxParticipants: 100,
+  recordAutomatically: false,
+  recordStudentCameras: true,
 };
 
 /** `teacher:t+camera`, `student:bo+camera+screen`, `student:me`: role, identity, what is sent. */
@@ -41,6 +43,9 @@ export function stateOf(...texts: string[]): LessonState {
     floor: [],
     removed: [],
     chat: [],
+    recordingInterrupted: false,
+    recordings: [],
+    consents: {},
   };
 }
 

@@ -91,6 +91,8 @@ export const SETTINGS = {
   studentScreens: true,
   studentsSeeStudents: true,
   maxParticipants: 100,
+  recordAutomatically: false,
+  recordStudentCameras: true,
 } as const;
 
 export const AT = '2026-11-21T09:30:00.000Z';

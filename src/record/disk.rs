@@ -1,0 +1,197 @@
+//! The disk's thread: the only one that writes recordings, and that waits for a disk.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use recording::manifest::Manifest;
+use recording::recorder::FileId;
+
+use super::catalogue::Catalogue;
+use super::{MANIFEST_FILE, Message, finish};
+
+/// Bytes that wait for the disk, above which packets are thrown away before the recorders: at 100 Mbit/s, the time in which a
+/// disk may stand still is five seconds.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// What there is to do for a recording.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Make its folder.
+    Begin,
+    /// Make a file.
+    Create { file: FileId, name: String },
+    /// Write at its end.
+    Append { file: FileId, bytes: Vec<u8> },
+    /// Write over what is there.
+    Patch { file: FileId, at: u64, bytes: Vec<u8> },
+    /// The file is finished.
+    Close { file: FileId },
+    /// Bring all files to the disk.
+    Sync,
+    /// Replace the manifest.
+    Manifest(Box<Manifest>),
+    /// The recording is finished.
+    Done(Box<Manifest>),
+}
+
+enum Job {
+    Work { recording: Arc<str>, work: Work },
+    End,
+}
+
+/// Hands work to the thread.
+pub(super) struct Disk {
+    jobs: Sender<Job>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    /// Adds something to do. Work is kept in order.
+    pub fn work(&self, recording: &str, work: Work) {
+        self.waiting_bytes.fetch_add(work.bytes(), Relaxed);
+        // The thread lives until `end`.
+        let _ = self.jobs.send(Job::Work { recording: recording.into(), work });
+    }
+
+    /// Whether so much waits that nothing should be added for now.
+    pub fn is_behind(&self) -> bool {
+        self.waiting_bytes.load(Relaxed) > QUEUE_BYTES
+    }
+
+    /// The thread ends when all is written.
+    pub fn end(&self) {
+        let _ = self.jobs.send(Job::End);
+    }
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Append { bytes, .. } | Work::Patch { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Starts it.
+pub(super) fn start(
+    folder: PathBuf,
+    failures: Sender<Message>,
+    catalogue: Arc<dyn Catalogue>,
+) -> io::Result<(Disk, JoinHandle<()>)> {
+    let (jobs, queue) = channel();
+    let waiting_bytes = Arc::<AtomicUsize>::default();
+    let thread = Thread {
+        folder,
+        failures,
+        catalogue,
+        waiting_bytes: waiting_bytes.clone(),
+        files: HashMap::new(),
+        failed: HashSet::new(),
+    };
+    let handle =
+        std::thread::Builder::new().name("recording-disk".into()).spawn(move || thread.run(&queue))?;
+    Ok((Disk { jobs, waiting_bytes }, handle))
+}
+
+struct Thread {
+    folder: PathBuf,
+    failures: Sender<Message>,
+    catalogue: Arc<dyn Catalogue>,
+    waiting_bytes: Arc<AtomicUsize>,
+    /// Open files of each recording.
+    files: HashMap<Arc<str>, BTreeMap<FileId, Open>>,
+    /// Recordings for which something could not be written: nothing more is.
+    failed: HashSet<Arc<str>>,
+}
+
+struct Open {
+    handle: File,
+    len: u64,
+}
+
+impl Thread {
+    fn run(mut self, queue: &Receiver<Job>) {
+        while let Ok(Job::Work { recording, work }) = queue.recv() {
+            let bytes = work.bytes();
+            if !self.failed.contains(&recording)
+                && let Err(error) = self.carry_out(&recording, work)
+            {
+                tracing::error!(recording = &*recording, %error, "a recording cannot be written any more");
+                self.failed.insert(recording.clone());
+                self.files.remove(&recording);
+                // The recorder may have ended.
+                let _ = self.failures.send(Message::DiskFailed(recording.to_string()));
+                // What there is, is whole up to its last frames.
+                if let Some(manifest) = finish::repair(&self.folder.join(&*recording)) {
+                    self.catalogue.put(&self.folder.join(&*recording), &manifest);
+                }
+            }
+            self.waiting_bytes.fetch_sub(bytes, Relaxed);
+        }
+    }
+
+    fn carry_out(&mut self, recording: &Arc<str>, work: Work) -> io::Result<()> {
+        let folder = self.folder.join(&**recording);
+        let files = self.files.entry(recording.clone()).or_default();
+        let not_open = || io::Error::other("a file that is not open");
+        match work {
+            Work::Begin => crate::secrets::make_folder(&folder)?,
+            Work::Create { file, name } => {
+                let path = folder.join(name);
+                let handle = File::options().write(true).create_new(true).open(path)?;
+                files.insert(file, Open { handle, len: 0 });
+            }
+            Work::Append { file, bytes } => {
+                let open = files.get_mut(&file).ok_or_else(not_open)?;
+                open.handle.write_all_at(&bytes, open.len)?;
+                open.len += bytes.len() as u64;
+            }
+            Work::Patch { file, at, bytes } => {
+                files.get(&file).ok_or_else(not_open)?.handle.write_all_at(&bytes, at)?;
+            }
+            Work::Close { file } => {
+                if let Some(open) = files.remove(&file) {
+                    open.handle.sync_data()?;
+                }
+            }
+            Work::Sync => {
+                for open in files.values() {
+                    open.handle.sync_data()?;
+                }
+            }
+            Work::Manifest(manifest) => {
+                let is_first = !folder.join(MANIFEST_FILE).exists();
+                write_manifest(&folder, &manifest)?;
+                if is_first {
+                    self.catalogue.put(&folder, &manifest);
+                }
+            }
+            Work::Done(manifest) => {
+                self.files.remove(recording);
+                write_manifest(&folder, &manifest)?;
+                self.catalogue.put(&folder, &manifest);
+                finish::seal_later(folder, self.catalogue.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces the manifest in one step.
+pub(super) fn write_manifest(folder: &Path, manifest: &Manifest) -> io::Result<()> {
+    let draft = folder.join(".manifest.draft");
+    let mut file = File::create(&draft)?;
+    file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
+    file.sync_data()?;
+    std::fs::rename(&draft, folder.join(MANIFEST_FILE))?;
+    // The name is safe when its folder is.
+    File::open(folder)?.sync_all()
+}

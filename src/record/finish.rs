@@ -1,0 +1,140 @@
+//! Finishing recordings: what a crash has torn, and the digests of what is whole.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use recording::manifest::{Manifest, State};
+use recording::{timeline, webm};
+
+use super::catalogue::Catalogue;
+use super::disk::write_manifest;
+use super::read_manifest;
+
+/// Starts the thread that, once, finishes what was live when the last process ended, removes what was half removed, and fills the
+/// catalogue.
+pub(super) fn start(folder: PathBuf, catalogue: Arc<dyn Catalogue>) -> io::Result<JoinHandle<()>> {
+    // What is there now: recordings that begin from here on are nobody's to finish.
+    let there: Vec<PathBuf> =
+        std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    std::thread::Builder::new().name("recording-finish".into()).spawn(move || {
+        for recording in there {
+            let name =
+                recording.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with(".deleted-") {
+                if let Err(error) = std::fs::remove_dir_all(&recording) {
+                    tracing::error!(recording = name, %error, "a removed recording is still on the disk");
+                }
+                continue;
+            }
+            let Some(manifest) = read_manifest(&recording) else { continue };
+            if manifest.state == State::Live {
+                if let Some(manifest) = repair(&recording) {
+                    tracing::info!(
+                        recording = manifest.id,
+                        milliseconds = manifest.duration_ms,
+                        "a recording that was interrupted is whole again"
+                    );
+                    catalogue.put(&recording, &manifest);
+                    seal(&recording, catalogue.as_ref());
+                }
+            } else {
+                catalogue.put(&recording, &manifest);
+            }
+        }
+    })
+}
+
+/// Makes a whole recording of what is on the disk. Doing it again changes nothing.
+pub(super) fn repair(folder: &Path) -> Option<Manifest> {
+    let mut manifest = read_manifest(folder)?;
+    if manifest.state != State::Live {
+        return Some(manifest);
+    }
+    let result = try_repair(folder, &mut manifest);
+    if let Err(error) = &result {
+        tracing::error!(recording = manifest.id, %error, "an interrupted recording cannot be finished");
+    }
+    result.ok().map(|()| manifest)
+}
+
+fn try_repair(folder: &Path, manifest: &mut Manifest) -> io::Result<()> {
+    for track in &mut manifest.tracks {
+        let (duration_ms, bytes) = repair_file(&folder.join(&track.file))?;
+        (track.duration_ms, track.bytes) = (duration_ms, bytes);
+    }
+    manifest.tracks.retain(|track| track.bytes > 0);
+    if let Some(mix) = &mut manifest.mix {
+        (mix.duration_ms, mix.bytes) = repair_file(&folder.join(&mix.file))?;
+    }
+    manifest.mix = manifest.mix.take().filter(|mix| mix.bytes > 0);
+    let path = folder.join(&manifest.timeline);
+    let read = timeline::read(&std::fs::read(&path)?);
+    File::options().write(true).open(&path)?.set_len(read.whole_bytes as u64)?;
+    manifest.timeline_bytes = read.whole_bytes as u64;
+    let last = read.entries.last().map_or(0, |entry| entry.at_ms);
+    let ends = manifest.tracks.iter().map(|track| track.offset_ms + track.duration_ms);
+    manifest.duration_ms = ends.chain([last, manifest.duration_ms]).max().unwrap_or(0);
+    manifest.state = State::Recovered;
+    write_manifest(folder, manifest)
+}
+
+/// How long the file plays then, and its size; nothing of a file that is not there.
+fn repair_file(path: &Path) -> io::Result<(u64, u64)> {
+    let mut file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        Err(error) => return Err(error),
+    };
+    let len = file.metadata()?.len();
+    let Some(recovery) = webm::recover::recover(&mut file, len)? else {
+        let duration_ms = webm::recover::finished_duration_ms(&mut file, len)?.unwrap_or(0);
+        return Ok((duration_ms, len));
+    };
+    file.set_len(recovery.keep_bytes)?;
+    file.write_all_at(&recovery.append, recovery.keep_bytes)?;
+    for (at, bytes) in recovery.patches {
+        // The last one says that the file is finished.
+        file.sync_data()?;
+        file.write_all_at(&bytes, at)?;
+    }
+    file.sync_data()?;
+    Ok((recovery.duration_ms, file.metadata()?.len()))
+}
+
+/// Adds the digests of its files to a finished recording, on a thread of its own: a long class takes seconds to read.
+pub(super) fn seal_later(folder: PathBuf, catalogue: Arc<dyn Catalogue>) {
+    let sealing = std::thread::Builder::new()
+        .name("recording-seal".into())
+        .spawn(move || seal(&folder, catalogue.as_ref()));
+    if let Err(error) = sealing {
+        tracing::error!(%error, "a recording has no digests");
+    }
+}
+
+fn seal(folder: &Path, catalogue: &dyn Catalogue) {
+    let Some(mut manifest) = read_manifest(folder) else { return };
+    let digest = |name: &str| -> io::Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        io::copy(&mut File::open(folder.join(name))?, &mut hasher)?;
+        Ok(hasher.finalize().to_hex().to_string())
+    };
+    let sealed = (|| {
+        for track in &mut manifest.tracks {
+            track.blake3 = Some(digest(&track.file)?);
+        }
+        if let Some(mix) = &mut manifest.mix {
+            mix.blake3 = Some(digest(&mix.file)?);
+        }
+        write_manifest(folder, &manifest)
+    })();
+    match sealed {
+        Ok(()) => catalogue.put(folder, &manifest),
+        // Removed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::error!(recording = manifest.id, %error, "a recording has no digests"),
+    }
+}

@@ -1,0 +1,230 @@
+//! Recordings: from the packets of the media workers to files on the disk, and the list of what there is.
+//!
+//! Three parties, none of which waits for the next. A media worker hands packets to [`Feed`], which refuses them when the recorder
+//! is behind. The recorder's thread (`recorder.rs`) drives a [`recording::recorder::Recorder`] for each room that is recorded, and gives
+//! what comes of it to the disk's thread (`disk.rs`). When the disk is behind, packets are thrown away before the recorders, which
+//! write a gap down; so memory is bounded, and files are whole. A file that cannot be written ends its recording, and the class hears of it.
+//!
+//! Folders under `data_dir/recordings` are the truth; the catalogue (`catalogue.rs`) is made from them.
+
+mod catalogue;
+mod disk;
+mod finish;
+mod recorder;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use recording::manifest::Manifest;
+use sfu::id::RoomId;
+use sfu::io::RecordedPacket;
+use signaling::io::RecorderOrder;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::worker::WorkerHandle;
+
+pub use catalogue::{Catalogue, Query, RecordingSummary, SqliteCatalogue};
+
+/// Packets that wait for the recorder: a second of thirty people who all send three layers.
+const PACKETS: usize = 16_384;
+
+/// The name of the manifest's file.
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
+
+/// Takes packets of media workers. Clones are the same queue.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    packets: SyncSender<RecordedPacket>,
+    /// Packets that were refused since the recorder last looked.
+    refused: Arc<AtomicU64>,
+}
+
+/// The other end of a [`Feed`].
+#[derive(Debug)]
+pub struct FeedEnd {
+    packets: Receiver<RecordedPacket>,
+    refused: Arc<AtomicU64>,
+}
+
+impl Feed {
+    /// A queue for packets.
+    pub fn new() -> (Feed, FeedEnd) {
+        let (sender, packets) = sync_channel(PACKETS);
+        let refused = Arc::<AtomicU64>::default();
+        (Feed { packets: sender, refused: refused.clone() }, FeedEnd { packets, refused })
+    }
+
+    /// Takes a packet, or refuses it: media never waits for a disk.
+    pub fn take(&self, packet: RecordedPacket) -> bool {
+        let taken = self.packets.try_send(packet).is_ok();
+        if !taken {
+            self.refused.fetch_add(1, Relaxed);
+        }
+        taken
+    }
+}
+
+/// A recording could not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Its room.
+    pub room: RoomId,
+    /// Its id.
+    pub recording: String,
+}
+
+/// Why no recording can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotBegin {
+    /// Little is free on the disk.
+    #[error("the disk is nearly full; nothing new is recorded until there is space again")]
+    DiskFull,
+    /// The folder cannot be looked at.
+    #[error("the folder of the recordings cannot be used")]
+    NoFolder,
+}
+
+/// How to record.
+#[derive(Debug, Clone)]
+pub struct RecordingsConfig {
+    /// Where: a folder for each recording.
+    pub folder: PathBuf,
+    /// So much of the disk stays free; the larger of 5 GB and a twentieth when nothing is said.
+    pub reserve_bytes: Option<u64>,
+}
+
+/// All recordings. Clones are the same.
+#[derive(Clone)]
+pub struct Recordings {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: RecordingsConfig,
+    messages: Sender<Message>,
+    catalogue: Arc<dyn Catalogue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Something for the recorder's thread.
+pub(crate) enum Message {
+    /// From a room.
+    Order {
+        /// Which.
+        room: RoomId,
+        /// The media worker that has it.
+        worker: usize,
+        /// What to do.
+        order: RecorderOrder,
+    },
+    /// The room is gone, whatever it was doing.
+    RoomGone(RoomId),
+    /// The disk could not write for this recording.
+    DiskFailed(String),
+    /// End all, and then the thread.
+    End,
+}
+
+impl Recordings {
+    /// Starts the threads. What a crash has torn is finished first, in the background.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or a thread not be started.
+    pub fn start(
+        config: RecordingsConfig,
+        feed: FeedEnd,
+        workers: Vec<WorkerHandle>,
+        catalogue: Arc<dyn Catalogue>,
+        failed: UnboundedSender<Failed>,
+    ) -> std::io::Result<Self> {
+        crate::secrets::make_folder(&config.folder)?;
+        let (messages, inbox) = channel();
+        let (disk, disk_thread) = disk::start(config.folder.clone(), messages.clone(), catalogue.clone())?;
+        let recorder = recorder::start(inbox, feed, disk, workers, failed)?;
+        let finishing = finish::start(config.folder.clone(), catalogue.clone())?;
+        let threads = Mutex::new(vec![recorder, disk_thread, finishing]);
+        Ok(Recordings { shared: Arc::new(Shared { config, messages, catalogue, threads }) })
+    }
+
+    /// Whether a recording can begin now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), CannotBegin> {
+        let stat = rustix::fs::statvfs(&self.shared.config.folder).map_err(|_| CannotBegin::NoFolder)?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let all = stat.f_blocks.saturating_mul(stat.f_frsize);
+        let reserve = self.shared.config.reserve_bytes.unwrap_or_else(|| usual_reserve(all));
+        if free < reserve { Err(CannotBegin::DiskFull) } else { Ok(()) }
+    }
+
+    /// Hands on what a room wants of its recorder.
+    pub fn order(&self, room: RoomId, worker: usize, order: RecorderOrder) {
+        // The thread lives until the server ends.
+        let _ = self.shared.messages.send(Message::Order { room, worker, order });
+    }
+
+    /// A room has ended, in order or not.
+    pub fn room_gone(&self, room: RoomId) {
+        let _ = self.shared.messages.send(Message::RoomGone(room));
+    }
+
+    /// The list.
+    pub fn catalogue(&self) -> &Arc<dyn Catalogue> {
+        &self.shared.catalogue
+    }
+
+    /// The folder of a recording, if the id is one that a recording can have.
+    pub fn folder(&self, id: &str) -> Option<PathBuf> {
+        let fits = (1..=80).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        fits.then(|| self.shared.config.folder.join(id))
+    }
+
+    /// The manifest of a recording; none if there is no such recording.
+    pub fn manifest(&self, id: &str) -> Option<Manifest> {
+        read_manifest(&self.folder(id)?)
+    }
+
+    /// Removes a recording: out of the list, then from the disk.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed; it is not in the list any more all the same.
+    pub fn delete(&self, id: &str) -> std::io::Result<()> {
+        let Some(folder) = self.folder(id) else { return Ok(()) };
+        // Renamed first: what is half removed is not taken for a recording.
+        let grave = self.shared.config.folder.join(format!(".deleted-{id}"));
+        std::fs::rename(&folder, &grave)?;
+        self.shared.catalogue.remove(id);
+        std::fs::remove_dir_all(&grave)
+    }
+
+    /// Ends all recordings in order, and waits until they are on the disk.
+    pub fn end(&self) {
+        let _ = self.shared.messages.send(Message::End);
+        let threads =
+            std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic there was logged there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Recordings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recordings").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+/// What stays free on a disk of this size.
+fn usual_reserve(all: u64) -> u64 {
+    (all / 20).max(5_000_000_000)
+}
+
+pub(crate) fn read_manifest(folder: &Path) -> Option<Manifest> {
+    serde_json::from_slice(&std::fs::read(folder.join(MANIFEST_FILE)).ok()?).ok()
+}
