@@ -11,6 +11,7 @@ mod guard;
 mod headers;
 mod listen;
 mod per_minute;
+mod recordings;
 mod sdpfrag;
 mod socket;
 mod socket_message;
@@ -29,6 +30,7 @@ use axum::routing::{get, post};
 use crate::classrooms::Classrooms;
 use crate::config::Settings;
 use crate::metrics::Metrics;
+use crate::record::Recordings;
 use crate::secrets::Secrets;
 use crate::store::LessonStore;
 
@@ -54,6 +56,8 @@ pub struct App {
     pub classrooms: Classrooms,
     /// The lessons.
     pub store: Arc<dyn LessonStore>,
+    /// Recordings, if the server makes some.
+    pub recordings: Option<Recordings>,
     /// For counting.
     pub metrics: Arc<Metrics>,
     /// WHIP and WHEP sessions.
@@ -83,6 +87,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         .route("/api/node", get(api::node))
         .merge(check::routes())
         .merge(whip::routes())
+        .merge(recordings::routes())
         .merge(assets::routes())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

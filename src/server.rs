@@ -232,6 +232,7 @@ impl Server {
             scheme: if tls.is_some() { "https" } else { "http" },
             classrooms: classrooms.clone(),
             store,
+            recordings: recordings.clone(),
             metrics: metrics.clone(),
             sessions: Arc::default(),
             guesses: Arc::new(http::PerMinute::new(settings.api_key_guesses_per_minute)),

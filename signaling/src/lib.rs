@@ -5,6 +5,7 @@ pub mod io;
 pub mod lesson;
 pub mod message;
 pub mod permission;
+pub mod replay;
 pub mod role;
 pub mod time;
 pub mod token;

@@ -130,28 +130,7 @@ pub fn sign(secret: &[u8], claims: &Claims) -> Result<String, TokenError> {
 /// # Errors
 /// Why it is refused; [`TokenError::code`] is what the client is told.
 pub fn verify(secret: &[u8], token: &str, now: Timestamp) -> Result<VerifiedToken, TokenError> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(TokenError::TooLong);
-    }
-    let mut validation = Validation::new(Algorithm::HS256);
-    // The types of `exp` and `nbf` are held by `Claims`, their values are tested below against the given time: the
-    // library would read the clock, and takes `exp` as a string for no `exp` (CVE-2026-25537, fixed in 10.3).
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.set_required_spec_claims(&["exp", "aud"]);
-    validation.set_audience(&[AUDIENCE]);
-    let token = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(secret), &validation)
-        .map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => TokenError::Signature,
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
-            ErrorKind::InvalidAudience => TokenError::Audience,
-            _ => TokenError::Malformed,
-        })?;
-    // An extension that is marked as critical and not understood (RFC 7515, section 4.1.11); none is understood here.
-    if token.header.crit.is_some() {
-        return Err(TokenError::Malformed);
-    }
-    let claims = token.claims;
+    let claims: Claims = decode(secret, token, AUDIENCE)?;
     check(&claims)?;
     let now_secs = now.as_secs();
     if now_secs >= claims.expires_at_secs {
@@ -161,6 +140,37 @@ pub fn verify(secret: &[u8], token: &str, now: Timestamp) -> Result<VerifiedToke
         return Err(TokenError::NotYet);
     }
     Ok(VerifiedToken { claims })
+}
+
+/// What this server has signed for an audience; times and limits are the caller's to test.
+pub(crate) fn decode<C: serde::de::DeserializeOwned>(
+    secret: &[u8],
+    token: &str,
+    audience: &str,
+) -> Result<C, TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::TooLong);
+    }
+    let mut validation = Validation::new(Algorithm::HS256);
+    // The types of `exp` and `nbf` are held by the claims, their values are tested against the given time: the
+    // library would read the clock, and takes `exp` as a string for no `exp` (CVE-2026-25537, fixed in 10.3).
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.set_required_spec_claims(&["exp", "aud"]);
+    validation.set_audience(&[audience]);
+    let token = jsonwebtoken::decode::<C>(token, &DecodingKey::from_secret(secret), &validation).map_err(
+        |error| match error.kind() {
+            ErrorKind::InvalidSignature => TokenError::Signature,
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
+            ErrorKind::InvalidAudience => TokenError::Audience,
+            _ => TokenError::Malformed,
+        },
+    )?;
+    // An extension that is marked as critical and not understood (RFC 7515, section 4.1.11); none is understood here.
+    if token.header.crit.is_some() {
+        return Err(TokenError::Malformed);
+    }
+    Ok(token.claims)
 }
 
 /// The limits of each claim.

@@ -145,7 +145,7 @@ pub async fn make_token(
 }
 
 /// Where browsers find the server: as set, else as the one who asks has found it.
-fn public_url(app: &App, headers: &HeaderMap) -> String {
+pub(super) fn public_url(app: &App, headers: &HeaderMap) -> String {
     match host(headers) {
         Some(host) if app.settings.public_url.is_none() => format!("{}://{host}", app.scheme),
         _ => app.public_url.to_string(),

@@ -6,6 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use signaling::message::{ErrorCode, ErrorReply};
+use signaling::replay;
+use signaling::role::Role;
 use signaling::token::{self, VerifiedToken};
 use subtle::ConstantTimeEq;
 
@@ -29,21 +31,79 @@ impl FromRequestParts<App> for Operator {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let refused = || Failure::unauthenticated("this needs `Authorization: Bearer` with the API key");
-        let given = bearer(&parts.headers).ok_or_else(refused)?;
-        let address = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
-        let now = Instant::now();
-        // Before the key is tested: who may not try must not learn whether it was right.
-        if address.is_some_and(|address| !app.guesses.may(address, now)) {
-            return Err(ErrorReply::new(ErrorCode::RateLimited, "too many wrong keys; wait a minute").into());
+        let given = bearer(&parts.headers).ok_or_else(no_key)?;
+        check_key(app, parts, given)
+    }
+}
+
+fn no_key() -> Failure {
+    Failure::unauthenticated("this needs `Authorization: Bearer` with the API key")
+}
+
+fn check_key(app: &App, parts: &Parts, given: &str) -> Result<Operator, Failure> {
+    let address = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    let now = Instant::now();
+    // Before the key is tested: who may not try must not learn whether it was right.
+    if address.is_some_and(|address| !app.guesses.may(address, now)) {
+        return Err(ErrorReply::new(ErrorCode::RateLimited, "too many wrong keys; wait a minute").into());
+    }
+    if bool::from(given.as_bytes().ct_eq(app.secrets.api_key.expose().as_bytes())) {
+        return Ok(Operator);
+    }
+    if let Some(address) = address {
+        app.guesses.count(address, now);
+    }
+    Err(no_key())
+}
+
+/// Who asks for recordings: by `Authorization: Bearer` with any of these, or by `token` in the query, as a `<video>` can, with all but
+/// the API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// Has the API key.
+    Operator,
+    /// Leads classes in this room.
+    Staff {
+        /// The room.
+        room: String,
+        /// May remove recordings.
+        is_teacher: bool,
+    },
+    /// Has a link to this recording.
+    Link(String),
+}
+
+impl FromRequestParts<App> for Viewer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        #[derive(serde::Deserialize)]
+        struct WithToken {
+            token: Option<String>,
         }
-        if bool::from(given.as_bytes().ct_eq(app.secrets.api_key.expose().as_bytes())) {
-            return Ok(Operator);
+        let query = axum::extract::Query::<WithToken>::try_from_uri(&parts.uri).ok();
+        let in_query = query.and_then(|query| query.0.token);
+        let in_header = bearer(&parts.headers).map(str::to_owned);
+        let refused =
+            || Failure::unauthenticated("this needs a link's token, a teacher's token or the API key");
+        let given = in_header.as_ref().or(in_query.as_ref()).ok_or_else(refused)?;
+        let refuse =
+            |error: token::TokenError| Failure::from(ErrorReply::new(error.code(), error.to_string()));
+        let (secret, now) = (app.secrets.token_secret.expose().as_bytes(), clock::wall());
+        match replay::verify(secret, given, now) {
+            Ok(recording) => return Ok(Viewer::Link(recording)),
+            Err(error @ token::TokenError::Expired) => return Err(refuse(error)),
+            Err(_) => {}
         }
-        if let Some(address) = address {
-            app.guesses.count(address, now);
+        match token::verify(secret, given, now) {
+            Ok(token) if token.role().is_staff() => {
+                Ok(Viewer::Staff { room: token.room().to_owned(), is_teacher: token.role() == Role::Teacher })
+            }
+            Ok(_) => Err(ErrorReply::new(ErrorCode::Forbidden, "this token is for the class alone").into()),
+            Err(error @ token::TokenError::Expired) => Err(refuse(error)),
+            Err(_) if in_header.is_some() => check_key(app, parts, given).map(|_| Viewer::Operator),
+            Err(_) => Err(refused()),
         }
-        Err(refused())
     }
 }
 

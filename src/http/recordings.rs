@@ -1,0 +1,206 @@
+//! Recordings: the list, one of them, its files, links to it, and its end. See `docs/http.md`.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use recording::manifest::Manifest;
+use serde::Deserialize;
+use serde_json::json;
+use signaling::message::{ErrorCode, ErrorReply};
+use signaling::replay;
+use signaling::time::Timestamp;
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+
+use super::App;
+use super::api::public_url;
+use super::auth::Viewer;
+use super::error::{Failure, not_found};
+use crate::clock;
+use crate::record::{self, Recordings};
+
+/// Most entries of one answer, and how many when nothing is said.
+const LIST: (u32, u32) = (200, 50);
+/// Life of a link for which none is given, and the longest: a year.
+const LINK_SECONDS: (u64, u64) = (7 * 24 * 3600, 366 * 24 * 3600);
+
+/// All that is about recordings.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/recordings", get(list))
+        .route("/api/recordings/{id}", get(one).delete(delete))
+        .route("/api/recordings/{id}/links", post(link))
+        .route("/api/recordings/{id}/files/{name}", get(file))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    room: Option<String>,
+    q: Option<String>,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+/// `GET /api/recordings`: a teacher or assistant is given those of the room.
+async fn list(
+    viewer: Viewer,
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Failure> {
+    let room = match viewer {
+        Viewer::Operator => query.room,
+        Viewer::Staff { room, .. } if query.room.as_ref().is_none_or(|asked| *asked == room) => Some(room),
+        Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
+    };
+    let limit = query.limit.unwrap_or(LIST.1);
+    if !(1..=LIST.0).contains(&limit) {
+        return Err(Failure::bad_request(format!("limit is not between 1 and {}", LIST.0)));
+    }
+    let catalogue = recordings(&app).await?.catalogue().clone();
+    let asked = record::Query { room, text: query.q, before: query.before, limit };
+    let listed = blocking(move || catalogue.list(&asked)).await?;
+    let listed = listed.map_err(|error| {
+        tracing::error!(%error, "recordings cannot be listed");
+        Failure::from(ErrorReply::new(ErrorCode::Unavailable, "the catalogue does not answer"))
+    })?;
+    Ok(Json(json!({"recordings": listed})).into_response())
+}
+
+/// `GET /api/recordings/{id}`
+async fn one(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Manifest>, Failure> {
+    Ok(Json(find(&app, &viewer, &id).await?))
+}
+
+/// `DELETE /api/recordings/{id}`
+async fn delete(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let manifest = find(&app, &viewer, &id).await?;
+    match viewer {
+        Viewer::Operator | Viewer::Staff { is_teacher: true, .. } => {}
+        Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
+    }
+    if manifest.state == recording::manifest::State::Live {
+        return Err(ErrorReply::new(ErrorCode::Conflict, "the recording is still being made").into());
+    }
+    let recordings = recordings(&app).await?.clone();
+    let deleted = blocking(move || recordings.delete(&id)).await?;
+    deleted.map_err(|error| {
+        tracing::error!(%error, "a recording cannot be removed whole");
+        Failure::from(ErrorReply::new(ErrorCode::Unavailable, "the recording cannot be removed whole now"))
+    })?;
+    tracing::info!(recording = manifest.id, room = manifest.room, "a recording was removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LinkRequest {
+    ttl_seconds: Option<u64>,
+    from_ms: Option<u64>,
+}
+
+/// `POST /api/recordings/{id}/links`: who has a link cannot make another.
+async fn link(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Response, Failure> {
+    if matches!(viewer, Viewer::Link(_)) {
+        return Err(forbidden());
+    }
+    let manifest = find(&app, &viewer, &id).await?;
+    let request: LinkRequest = match body.is_empty() {
+        true => LinkRequest::default(),
+        false => serde_json::from_slice(&body).map_err(|error| Failure::bad_request(error.to_string()))?,
+    };
+    let ttl_seconds = request.ttl_seconds.unwrap_or(LINK_SECONDS.0);
+    if !(1..=LINK_SECONDS.1).contains(&ttl_seconds) {
+        return Err(Failure::bad_request(format!("ttlSeconds is not between 1 and {}", LINK_SECONDS.1)));
+    }
+    let expires_at_secs = clock::wall().as_secs() + ttl_seconds;
+    let token = replay::sign(app.secrets.token_secret.expose().as_bytes(), &manifest.id, expires_at_secs);
+    let from = request.from_ms.map(|from| format!("&t={}", from / 1000)).unwrap_or_default();
+    let body = json!({
+        "url": format!("{}/replay/{}#token={token}{from}", public_url(&app, &headers), manifest.id),
+        "token": token,
+        "expiresAt": Timestamp(expires_at_secs * 1000),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// `GET /api/recordings/{id}/files/{name}`, also in parts.
+async fn file(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path((id, name)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let manifest = find(&app, &viewer, &id).await?;
+    // Only what the recording itself names: nothing leads out of the folder.
+    let is_known = manifest.tracks.iter().any(|track| track.file == name)
+        || manifest.mix.as_ref().is_some_and(|mix| mix.file == name)
+        || manifest.timeline == name;
+    let folder = recordings(&app).await?.folder(&id).filter(|_| is_known);
+    let Some(folder) = folder else { return Err(not_found().await) };
+    // The service does not fail: what goes wrong is an answer.
+    let Ok(response) = ServeFile::new(folder.join(&name)).oneshot(request).await;
+    let mut response = response.map(Body::new);
+    let kind = match name.rsplit('.').next() {
+        Some("webm") if name.starts_with("v-") => "video/webm",
+        Some("webm") => "audio/webm",
+        Some("mkv") => "video/x-matroska",
+        _ => "application/x-ndjson",
+    };
+    if response.status().is_success() {
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    }
+    Ok(response)
+}
+
+/// The recording, if this viewer may watch it. Whoever may not is not told whether it exists.
+async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Manifest, Failure> {
+    if matches!(viewer, Viewer::Link(recording) if recording != id) {
+        return Err(forbidden());
+    }
+    let recordings = recordings(app).await?.clone();
+    let asked = id.to_owned();
+    let manifest = blocking(move || recordings.manifest(&asked)).await?;
+    let may = |manifest: &Manifest| match viewer {
+        Viewer::Staff { room, .. } => manifest.room == *room,
+        Viewer::Operator | Viewer::Link(_) => true,
+    };
+    match manifest.filter(may) {
+        Some(manifest) => Ok(manifest),
+        None => Err(not_found().await),
+    }
+}
+
+fn forbidden() -> Failure {
+    ErrorReply::new(ErrorCode::Forbidden, "this token does not open that").into()
+}
+
+async fn recordings(app: &App) -> Result<&Recordings, Failure> {
+    match &app.recordings {
+        Some(recordings) => Ok(recordings),
+        None => Err(not_found().await),
+    }
+}
+
+/// Files are read on threads that may wait.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "reading failed"))
+}
