@@ -10,12 +10,13 @@
 //! 2. calls [`recorder::Recorder::poll_output`] until there is nothing, and does what each output says, in order;
 //! 3. waits for input, at most until [`recorder::Recorder::poll_timeout`].
 //!
-//! Whatever happens to the process, [`recover`] makes a whole recording of what is on the disk. A panic means a bug here, never bad input.
+//! Whatever happens to the process, [`recover::plan`] makes a whole recording of what is on the disk. A panic means a bug here, never bad input.
 
 pub mod clock;
 pub mod frames;
 pub mod manifest;
 pub mod recorder;
+pub mod recover;
 pub mod reorder;
 pub mod timeline;
 pub mod webm;

@@ -10,6 +10,8 @@ use sfu::io::RecordedPacket;
 
 /// How long a missing packet is waited for: a few round trips of a bad network, each with its own request.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long the beginning of a stream is waited for: its first packet may be overtaken or repaired, and is of a keyframe.
+pub const BEGINNING: Duration = Duration::from_millis(200);
 /// Most packets that are held: more than 2 s of a 5 Mbit/s picture. A stream that fills it in less loses its patience earlier.
 pub const HELD_PACKETS: usize = 1024;
 /// So many packets in a row from before what was given last: the sender has begun anew in its numbers without a new SSRC.
@@ -38,7 +40,10 @@ pub struct Reorder {
 impl Reorder {
     /// Takes a packet. Gives it back when it is the next, which is the usual case; otherwise [`Reorder::poll`] has what is next now.
     pub fn handle(&mut self, packet: RecordedPacket) -> Option<RecordedPacket> {
-        let next = *self.next.get_or_insert(packet.seq);
+        let Some(next) = self.next else {
+            self.held.entry(packet.seq).or_insert(packet);
+            return None;
+        };
         if packet.seq < next {
             self.late_in_a_row += 1;
             if self.late_in_a_row >= RESTART_AFTER {
@@ -60,8 +65,17 @@ impl Reorder {
     /// What is next now, if anything is.
     pub fn poll(&mut self, now: Instant) -> Option<Ordered> {
         let crowded = self.held.len() > HELD_PACKETS;
+        let next = match self.next {
+            Some(next) => next,
+            None => {
+                let oldest = self.held.values().map(|packet| packet.arrival).min()?;
+                if now.saturating_duration_since(oldest) < BEGINNING && !crowded && !self.impatient {
+                    return None;
+                }
+                *self.next.insert(*self.held.first_key_value()?.0)
+            }
+        };
         let entry = self.held.first_entry()?;
-        let next = self.next?;
         let seq = *entry.key();
         if seq == next {
             self.next = Some(next + 1);
@@ -122,8 +136,9 @@ mod tests {
 
     #[test]
     fn waits_for_what_may_come_again() {
-        assert_eq!(run(&[(5, 0), (7, 10), (8, 20), (6, 1400)]), [Ok(5), Ok(6), Ok(7), Ok(8)]);
-        assert_eq!(run(&[(5, 0), (7, 10), (8, 1600), (6, 1601)]), [Ok(5), Err(1), Ok(7), Ok(8)]);
+        assert_eq!(run(&[(5, 0), (7, 210), (8, 220), (6, 1400)]), [Ok(5), Ok(6), Ok(7), Ok(8)]);
+        assert_eq!(run(&[(5, 0), (7, 210), (8, 1800), (6, 1801)]), [Ok(5), Err(1), Ok(7), Ok(8)]);
+        assert_eq!(run(&[(5, 0), (4, 5), (6, 300), (3, 301)]), [Ok(4), Ok(5), Ok(6)], "the beginning");
         let many: Vec<(u64, u64)> = [(0, 0)].into_iter().chain((2..1200).map(|seq| (seq, 1))).collect();
         assert_eq!(run(&many)[1], Err(1), "and no longer than the buffer");
     }
@@ -131,7 +146,7 @@ mod tests {
     #[test]
     fn a_sender_that_begins_anew_is_followed() {
         let order: Vec<(u64, u64)> =
-            (90_000..90_010).chain(5..500).enumerate().map(|(at, seq)| (seq, at as u64)).collect();
+            (90_000..90_010).chain(5..500).enumerate().map(|(at, seq)| (seq, at as u64 * 30)).collect();
         assert_eq!(run(&order).last(), Some(&Ok(499)));
     }
 
