@@ -15,6 +15,7 @@
 pub mod clock;
 pub mod frames;
 pub mod manifest;
+pub mod mix;
 pub mod recorder;
 pub mod recover;
 pub mod reorder;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::manifest;
+use crate::mix::{BEHIND_US, Mix};
 use crate::recorder::{FileId, Output};
 use crate::timeline::{self, Entry, EntryKind};
 
@@ -25,6 +26,7 @@ pub struct Desk {
     /// What ends files once all else is on the disk.
     pub commits: Vec<(FileId, (u64, Vec<u8>))>,
     pub ended: Vec<manifest::Track>,
+    pub mix: Option<Mix>,
 }
 
 impl Desk {
@@ -39,6 +41,7 @@ impl Desk {
             changed: true,
             commits: Vec::new(),
             ended: Vec::new(),
+            mix: Mix::begin(),
         }
     }
 
@@ -76,6 +79,27 @@ impl Desk {
     pub fn flush_timeline(&mut self) {
         let mut bytes = std::mem::take(&mut self.timeline);
         self.append(FileId::TIMELINE, &mut bytes);
+    }
+
+    /// Mixes what is long enough ago.
+    pub fn flush_mix(&mut self, now: Instant) {
+        let room_us = self.room_us(now) - BEHIND_US;
+        if let Some(mut mix) = self.mix.take() {
+            mix.run(room_us);
+            self.append(FileId::MIX, mix.pending());
+            self.mix = Some(mix);
+        }
+    }
+
+    /// Mixes up to now, and ends the mix. It is closed by [`Desk::commit`].
+    pub fn end_mix(&mut self, now: Instant) -> Option<manifest::Mix> {
+        let (mut bytes, mut ending, entry) = self.mix.take()?.finish(self.room_us(now));
+        let file = FileId::MIX;
+        self.append(file, &mut bytes);
+        self.append(file, &mut ending.append);
+        self.outputs.extend(ending.patches.into_iter().map(|(at, bytes)| Output::Patch { file, at, bytes }));
+        self.commits.push((file, ending.commit));
+        Some(entry)
     }
 
     /// Says of ended files that they are finished, after all else of them is on the disk.

@@ -98,6 +98,11 @@ impl TrackFile {
             let track = self.number;
             desk.log(self.entry.offset_ms + at_ms, EntryKind::Size { track, width, height });
         }
+        if self.entry.codec == Codec::Opus
+            && let Some(mix) = &mut desk.mix
+        {
+            mix.handle(self.number, room_us, &frame.data);
+        }
         self.writer.write(at_ms, frame.keyframe, &frame.data, &mut self.pending);
         if self.pending.len() >= PENDING_BYTES {
             self.flush(desk);

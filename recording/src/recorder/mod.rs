@@ -205,6 +205,10 @@ impl Recorder {
         desk.log(0, EntryKind::Began { id: id.clone(), room: room.clone(), began: began.clone() });
         desk.log(0, EntryKind::Snapshot { state });
         desk.flush_timeline();
+        if desk.mix.is_some() {
+            let (file, name) = (FileId::MIX, manifest::MIX_FILE.to_owned());
+            desk.outputs.push_back(Output::Create { file, name });
+        }
         let manifest = Manifest {
             version: manifest::VERSION,
             id,
@@ -303,6 +307,9 @@ impl Recorder {
         manifest.tracks =
             self.desk.ended.iter().cloned().chain(self.tracks.values().filter_map(Track::entry)).collect();
         manifest.tracks.sort_by_key(|track| track.track);
+        if let Some(mix) = &self.desk.mix {
+            manifest.mix = Some(mix.entry());
+        }
         manifest.timeline_bytes = self.desk.timeline_bytes;
         if let Some(from) = self.paused_ms {
             manifest.pauses.push((from, manifest.duration_ms));
@@ -382,6 +389,7 @@ impl Recorder {
         self.next_flush = now + FLUSH;
         self.flushes = self.flushes.wrapping_add(1);
         self.for_each_track(now, |track, scene| track.tick(scene));
+        self.desk.flush_mix(now);
         self.desk.flush_timeline();
         self.desk.commit();
         if self.flushes.is_multiple_of(FLUSHES_A_SYNC) {
@@ -405,6 +413,7 @@ impl Recorder {
         if let Some(from) = self.paused_ms.take() {
             self.manifest.pauses.push((from, at_ms));
         }
+        self.manifest.mix = self.desk.end_mix(now);
         self.desk.log(at_ms, EntryKind::Stopped {});
         self.desk.flush_timeline();
         self.desk.commit();

@@ -259,6 +259,9 @@ impl Track {
                     if let Some(file) = self.file.as_ref().filter(|_| self.current == Some(number)) {
                         let at_ms = scene.desk.room_ms(scene.now);
                         scene.desk.log(at_ms, EntryKind::Gap { track: file.number, packets });
+                        if let Some(mix) = &mut scene.desk.mix {
+                            mix.lost(file.number, packets);
+                        }
                     }
                 }
             }

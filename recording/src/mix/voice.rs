@@ -1,0 +1,153 @@
+//! One track's sound on its way into the mix.
+
+use std::collections::VecDeque;
+
+use super::{RATE, STEP};
+
+/// Longest packet that Opus has: 120 ms (RFC 6716, section 3.1).
+const LONGEST: usize = RATE as usize / 1000 * 120;
+/// A lost packet is made up for by the decoder for at most this long: 100 ms. What lasts longer is silence.
+const CONCEALED: u64 = RATE as u64 / 1000 * 100;
+/// A packet that is off its place by less is played at the end of the one before, a little faster or slower: clocks drift.
+const DRIFT: i64 = RATE as i64 / 1000 * 60;
+/// By so much of its length at most (5 ms a second, as fast as the mapping of times slews).
+const STRETCH: usize = 200;
+/// Differences below half a millisecond are let be.
+const NEAR: i64 = RATE as i64 / 2000;
+/// Sound begins and ends within 5 ms, or there is a click.
+const FADE: usize = RATE as usize / 1000 * 5;
+/// Packets up to this length say that there is nothing to hear (DTX, RFC 7587, section 3.1.3; a muted microphone).
+const SILENT_BYTES: usize = 3;
+/// A voice that says nothing for so long gives its decoder back: 10 s.
+const GONE: u64 = RATE as u64 * 10;
+
+/// One track.
+#[derive(Debug, Default)]
+pub struct Voice {
+    decoder: Option<opus::Decoder>,
+    spans: VecDeque<Span>,
+    /// Where the last packet ended.
+    end: u64,
+    lost: u64,
+}
+
+/// Sound without a break.
+#[derive(Debug)]
+struct Span {
+    /// Where it began, for its fade.
+    start: u64,
+    /// Where the first of its samples that are still here belongs.
+    at: u64,
+    samples: VecDeque<f32>,
+}
+
+impl Voice {
+    pub fn lost(&mut self, packets: u64) {
+        self.lost = self.lost.saturating_add(packets);
+    }
+
+    /// Takes a packet that belongs at sample `at`; everything before `mixed` is done.
+    pub fn handle(&mut self, at: u64, mixed: u64, packet: &[u8]) {
+        let lost = std::mem::take(&mut self.lost);
+        if packet.len() <= SILENT_BYTES {
+            return;
+        }
+        if self.decoder.is_none() {
+            self.decoder = opus::Decoder::new(RATE, opus::Channels::Mono).ok();
+        }
+        let Some(decoder) = &mut self.decoder else { return };
+        let Ok(len) = decoder.get_nb_samples(packet) else { return };
+        if len == 0 || len > LONGEST {
+            return;
+        }
+        let goes_on = !self.spans.is_empty();
+        let mut samples = vec![0.0; len];
+        if lost > 0 && goes_on && at > self.end {
+            let missing = (at - self.end).min(CONCEALED);
+            let packets = missing.div_ceil(len as u64);
+            for index in 0..packets {
+                // The packet behind the hole may hold the last one again (RFC 6716, section 2.1.7).
+                let last = index + 1 == packets && missing == at - self.end;
+                let from = if last { packet } else { &[][..] };
+                if decoder.decode_float(from, &mut samples, last).is_ok() {
+                    let keep = (missing - index * len as u64).min(len as u64) as usize;
+                    append(&mut self.spans, &samples[..keep]);
+                }
+            }
+            self.end += missing;
+        }
+        let Ok(len) = decoder.decode_float(packet, &mut samples, false) else { return };
+        let mut samples = &samples[..len];
+        let off = at.cast_signed() - self.end.cast_signed();
+        if goes_on && off.abs() <= DRIFT {
+            let most = (len / STRETCH).cast_signed() as i64;
+            let change = if off.abs() < NEAR { 0 } else { off.clamp(-most, most) };
+            let wanted = len.saturating_add_signed(change as isize);
+            append(&mut self.spans, &stretch(samples, wanted));
+            self.end += wanted as u64;
+            return;
+        }
+        if off < 0 && goes_on {
+            // Time went back: what was said already is not said again.
+            return;
+        }
+        let late = usize::try_from(mixed.saturating_sub(at)).unwrap_or(usize::MAX);
+        let Some(rest) = samples.get(late..).filter(|rest| !rest.is_empty()) else { return };
+        samples = rest;
+        let start = at.max(mixed);
+        self.spans.push_back(Span { start, at: start, samples: samples.iter().copied().collect() });
+        self.end = start + samples.len() as u64;
+    }
+
+    /// Adds a step that begins at `at`; whether there was anything.
+    pub fn mix(&mut self, at: u64, sum: &mut [f32; STEP]) -> bool {
+        let end = at + STEP as u64;
+        let mut heard = false;
+        while let Some(span) = self.spans.front_mut().filter(|span| span.at < end) {
+            heard = true;
+            let offset = usize::try_from(span.at.saturating_sub(at)).unwrap_or(STEP);
+            let count = span.samples.len().min(STEP - offset);
+            // Nothing comes any more behind the end of a span: steps are made long after the packets.
+            let left = span.samples.len();
+            let age = usize::try_from(span.at - span.start).unwrap_or(usize::MAX);
+            for (index, sample) in span.samples.drain(..count).enumerate() {
+                let edge = (age.saturating_add(index) + 1).min(left - index).min(FADE);
+                sum[offset + index] += sample * edge as f32 / FADE as f32;
+            }
+            span.at += count as u64;
+            if !span.samples.is_empty() {
+                break;
+            }
+            self.spans.pop_front();
+        }
+        heard
+    }
+
+    /// Whether it has been silent for long.
+    pub fn is_gone(&self, at: u64) -> bool {
+        self.spans.is_empty() && at > self.end + GONE
+    }
+}
+
+fn append(spans: &mut VecDeque<Span>, samples: &[f32]) {
+    if let Some(span) = spans.back_mut() {
+        span.samples.extend(samples);
+    }
+}
+
+/// The same sound in so many samples, straight between those that are there.
+fn stretch(samples: &[f32], wanted: usize) -> Vec<f32> {
+    if wanted == samples.len() {
+        return samples.to_vec();
+    }
+    let step = samples.len() as f32 / wanted as f32;
+    (0..wanted)
+        .map(|index| {
+            let place = index as f32 * step;
+            let (before, share) = (place as usize, place.fract());
+            let first = samples[before.min(samples.len() - 1)];
+            let second = samples[(before + 1).min(samples.len() - 1)];
+            first + (second - first) * share
+        })
+        .collect()
+}
