@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use recording::manifest::{Manifest, State};
-use recording::{timeline, webm};
+use recording::recover;
 
 use super::catalogue::Catalogue;
 use super::disk::write_manifest;
@@ -62,47 +62,37 @@ pub(super) fn repair(folder: &Path) -> Option<Manifest> {
 }
 
 fn try_repair(folder: &Path, manifest: &mut Manifest) -> io::Result<()> {
-    for track in &mut manifest.tracks {
-        let (duration_ms, bytes) = repair_file(&folder.join(&track.file))?;
-        (track.duration_ms, track.bytes) = (duration_ms, bytes);
-    }
-    manifest.tracks.retain(|track| track.bytes > 0);
-    if let Some(mix) = &mut manifest.mix {
-        (mix.duration_ms, mix.bytes) = repair_file(&folder.join(&mix.file))?;
-    }
-    manifest.mix = manifest.mix.take().filter(|mix| mix.bytes > 0);
-    let path = folder.join(&manifest.timeline);
-    let read = timeline::read(&std::fs::read(&path)?);
-    File::options().write(true).open(&path)?.set_len(read.whole_bytes as u64)?;
-    manifest.timeline_bytes = read.whole_bytes as u64;
-    let last = read.entries.last().map_or(0, |entry| entry.at_ms);
-    let ends = manifest.tracks.iter().map(|track| track.offset_ms + track.duration_ms);
-    manifest.duration_ms = ends.chain([last, manifest.duration_ms]).max().unwrap_or(0);
-    manifest.state = State::Recovered;
-    write_manifest(folder, manifest)
-}
-
-/// How long the file plays then, and its size; nothing of a file that is not there.
-fn repair_file(path: &Path) -> io::Result<(u64, u64)> {
-    let mut file = match File::options().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
-        Err(error) => return Err(error),
+    let read = |name: &str| match File::open(folder.join(name)) {
+        Ok(file) => {
+            let len = file.metadata()?.len();
+            Ok(Some((file, len)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     };
-    let len = file.metadata()?.len();
-    let Some(recovery) = webm::recover::recover(&mut file, len)? else {
-        let duration_ms = webm::recover::finished_duration_ms(&mut file, len)?.unwrap_or(0);
-        return Ok((duration_ms, len));
+    let timeline = match std::fs::read(folder.join(&manifest.timeline)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read?,
     };
-    file.set_len(recovery.keep_bytes)?;
-    file.write_all_at(&recovery.append, recovery.keep_bytes)?;
-    for (at, bytes) in recovery.patches {
-        // The last one says that the file is finished.
+    let Some(plan) = recover::plan(manifest, &timeline, read)? else { return Ok(()) };
+    for (name, recovery) in &plan.files {
+        let file = File::options().write(true).open(folder.join(name))?;
+        file.set_len(recovery.keep_bytes)?;
+        file.write_all_at(&recovery.append, recovery.keep_bytes)?;
+        for (at, bytes) in &recovery.patches {
+            // The last one says that the file is finished.
+            file.sync_data()?;
+            file.write_all_at(bytes, *at)?;
+        }
         file.sync_data()?;
-        file.write_all_at(&bytes, at)?;
     }
+    let path = folder.join(&manifest.timeline);
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.set_len(plan.timeline_bytes)?;
+    file.write_all_at(plan.timeline_append.as_bytes(), plan.timeline_bytes)?;
     file.sync_data()?;
-    Ok((recovery.duration_ms, file.metadata()?.len()))
+    *manifest = plan.manifest;
+    write_manifest(folder, manifest)
 }
 
 /// Adds the digests of its files to a finished recording, on a thread of its own: a long class takes seconds to read.
