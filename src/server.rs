@@ -21,12 +21,12 @@ use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::Settings;
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::record::{Failed, Feed, FeedEnd, Recordings, RecordingsConfig, SqliteCatalogue};
+use crate::record::{Failed, Recordings, RecordingsConfig, SqliteCatalogue};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
 use crate::turn::{self, Turn, TurnError};
-use crate::worker::WorkerHandle;
+use crate::worker::{Feed, FeedEnd, WorkerHandle};
 
 /// Events of all media workers that wait for the lessons: a second of a loaded machine.
 const EVENTS: usize = 16_384;

@@ -11,6 +11,8 @@
 //! workers go on. The rooms of the lost worker have no media until the process is started anew, which is what an
 //! orchestrator does with a process that is not ready.
 
+mod feed;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,9 +29,10 @@ use tokio::sync::mpsc;
 
 use crate::addresses;
 use crate::metrics::WorkerStats;
-use crate::record::Feed;
 use crate::turn::{self, Datagrams, Turn};
 use crate::udp::{Family, ReceiveArena, Received, SendArena, Socket, Waker, wait};
+
+pub use feed::{Feed, FeedEnd};
 
 /// Commands that may wait for a worker. A class sends a few a second, and a connection is limited to 20/s; a worker that is
 /// this far behind has hung, and is treated as gone rather than waited for.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +14,8 @@ use recording::manifest::Manifest;
 use recording::recorder::FileId;
 
 use super::catalogue::Catalogue;
-use super::{MANIFEST_FILE, Message, finish};
+use super::files::{has_manifest, write_manifest};
+use super::{Message, finish};
 
 /// Bytes that wait for the disk, above which packets are thrown away before the recorders: at 100 Mbit/s, the time in which a
 /// disk may stand still is five seconds.
@@ -168,7 +169,7 @@ impl Thread {
                 }
             }
             Work::Manifest(manifest) => {
-                let is_first = !folder.join(MANIFEST_FILE).exists();
+                let is_first = !has_manifest(&folder);
                 write_manifest(&folder, &manifest)?;
                 if is_first {
                     self.catalogue.put(&folder, &manifest);
@@ -183,15 +184,4 @@ impl Thread {
         }
         Ok(())
     }
-}
-
-/// Replaces the manifest in one step.
-pub(super) fn write_manifest(folder: &Path, manifest: &Manifest) -> io::Result<()> {
-    let draft = folder.join(".manifest.draft");
-    let mut file = File::create(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
-    file.sync_data()?;
-    std::fs::rename(&draft, folder.join(MANIFEST_FILE))?;
-    // The name is safe when its folder is.
-    File::open(folder)?.sync_all()
 }

@@ -11,8 +11,7 @@ use recording::manifest::{Manifest, State};
 use recording::recover;
 
 use super::catalogue::Catalogue;
-use super::disk::write_manifest;
-use super::read_manifest;
+use super::files::{read_manifest, write_manifest};
 
 /// Starts the thread that, once, finishes what was live when the last process ended, removes what was half removed, and fills the
 /// catalogue.

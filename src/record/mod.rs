@@ -1,6 +1,6 @@
 //! Recordings: from the packets of the media workers to files on the disk, and the list of what there is.
 //!
-//! Three parties, none of which waits for the next. A media worker hands packets to [`Feed`], which refuses them when the recorder
+//! Three parties, none of which waits for the next. A media worker hands packets to its [`crate::worker::Feed`], which refuses them when the recorder
 //! is behind. The recorder's thread (`recorder.rs`) drives a [`recording::recorder::Recorder`] for each room that is recorded, and gives
 //! what comes of it to the disk's thread (`disk.rs`). When the disk is behind, packets are thrown away before the recorders, which
 //! write a gap down; so memory is bounded, and files are whole. A file that cannot be written ends its recording, and the class hears of it.
@@ -9,63 +9,23 @@
 
 mod catalogue;
 mod disk;
+mod files;
 mod finish;
 mod recorder;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use recording::manifest::Manifest;
 use sfu::id::RoomId;
-use sfu::io::RecordedPacket;
 use signaling::io::RecorderOrder;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::worker::WorkerHandle;
+use crate::worker::{FeedEnd, WorkerHandle};
 
 pub use catalogue::{Catalogue, Query, RecordingSummary, SqliteCatalogue};
-
-/// Packets that wait for the recorder: a second of thirty people who all send three layers.
-const PACKETS: usize = 16_384;
-
-/// The name of the manifest's file.
-pub(crate) const MANIFEST_FILE: &str = "manifest.json";
-
-/// Takes packets of media workers. Clones are the same queue.
-#[derive(Debug, Clone)]
-pub struct Feed {
-    packets: SyncSender<RecordedPacket>,
-    /// Packets that were refused since the recorder last looked.
-    refused: Arc<AtomicU64>,
-}
-
-/// The other end of a [`Feed`].
-#[derive(Debug)]
-pub struct FeedEnd {
-    packets: Receiver<RecordedPacket>,
-    refused: Arc<AtomicU64>,
-}
-
-impl Feed {
-    /// A queue for packets.
-    pub fn new() -> (Feed, FeedEnd) {
-        let (sender, packets) = sync_channel(PACKETS);
-        let refused = Arc::<AtomicU64>::default();
-        (Feed { packets: sender, refused: refused.clone() }, FeedEnd { packets, refused })
-    }
-
-    /// Takes a packet, or refuses it: media never waits for a disk.
-    pub fn take(&self, packet: RecordedPacket) -> bool {
-        let taken = self.packets.try_send(packet).is_ok();
-        if !taken {
-            self.refused.fetch_add(1, Relaxed);
-        }
-        taken
-    }
-}
 
 /// A recording could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +146,7 @@ impl Recordings {
 
     /// The manifest of a recording; none if there is no such recording.
     pub fn manifest(&self, id: &str) -> Option<Manifest> {
-        read_manifest(&self.folder(id)?)
+        files::read_manifest(&self.folder(id)?)
     }
 
     /// Removes a recording: out of the list, then from the disk.
@@ -223,8 +183,4 @@ impl std::fmt::Debug for Recordings {
 /// What stays free on a disk of this size.
 fn usual_reserve(all: u64) -> u64 {
     (all / 20).max(5_000_000_000)
-}
-
-pub(crate) fn read_manifest(folder: &Path) -> Option<Manifest> {
-    serde_json::from_slice(&std::fs::read(folder.join(MANIFEST_FILE)).ok()?).ok()
 }

@@ -13,9 +13,9 @@ use signaling::io::RecorderOrder;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::disk::{Disk, Work};
-use super::{Failed, FeedEnd, Message};
+use super::{Failed, Message};
 use crate::clock;
-use crate::worker::WorkerHandle;
+use crate::worker::{FeedEnd, WorkerHandle};
 
 /// Orders come by a queue of their own and are looked at this often while packets come.
 const TURN: Duration = Duration::from_millis(20);

@@ -16,10 +16,9 @@ use crate::discover;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::record::Feed;
 use crate::tcp::MediaStreams;
 use crate::turn::Turn;
-use crate::worker::{self, WorkerConfig, WorkerHandle};
+use crate::worker::{self, Feed, WorkerConfig, WorkerHandle};
 
 /// The share of all TCP connections that one address may have.
 const SHARE_OF_STREAMS: usize = 4;
