@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use sfu::codec::Codec;
 use sfu::id::{PeerId, RoomId};
 use sfu::io::{
-    AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture, Transmit, Transport,
+    AddPeer, Command, Datagram, Event, Importance, Input, Output, PeerPolicy, Picture, RecordedPacket,
+    Transmit, Transport,
 };
 use sfu::media::{Audience, Source};
 use sfu::{Node, NodeConfig};
@@ -168,6 +169,7 @@ pub struct World {
     certificate: DtlsCert,
     events: Vec<(Instant, Event)>,
     strays: Vec<(SocketAddr, Vec<u8>)>,
+    recorded: Vec<RecordedPacket>,
     /// The last number of the node's SRTCP to each person, by its sender. The node and its engine seal with one key, so each sender must be counted by
     /// one of them: else a nonce might come twice.
     reports: BTreeMap<(usize, u32), u32>,
@@ -220,6 +222,7 @@ impl World {
             certificate,
             events: Vec::new(),
             strays: Vec::new(),
+            recorded: Vec::new(),
             reports: BTreeMap::new(),
             faults: Vec::new(),
             digest: 0xCBF2_9CE4_8422_2325,
@@ -396,6 +399,11 @@ impl World {
         let before = (self.probe)();
         self.node.handle(self.clock.now(), input);
         self.node_cost += (self.probe)() - before;
+    }
+
+    /// What the recorder was handed since the last call.
+    pub fn take_recorded(&mut self) -> Vec<RecordedPacket> {
+        std::mem::take(&mut self.recorded)
     }
 
     /// Gives the node a command.
@@ -579,7 +587,7 @@ impl World {
                     batch.push(transmit);
                 }
                 Output::Event(event) => self.handle_event(event),
-                Output::Record(_) => {}
+                Output::Record(packet) => self.recorded.push(packet),
             }
         }
         batch.sort_by_key(|transmit| (transmit.destination, stream_of(&transmit.contents)));
