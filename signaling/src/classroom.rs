@@ -56,8 +56,10 @@ use crate::time::{Now, Timestamp};
 /// Settings of the server that a classroom needs.
 #[derive(Debug, Clone)]
 pub struct ClassroomConfig {
-    /// How long a participant whose connection was lost is kept.
+    /// How long a participant is kept of whom nothing is heard any more: neither connection nor media.
     pub resume_grace: Duration,
+    /// How long one is kept whose connection was lost, and whose media goes on.
+    pub media_grace: Duration,
     /// How long a room without participants stays open.
     pub empty_close: Duration,
     /// How long the media machine may take to answer an offer.
@@ -80,6 +82,9 @@ impl Default for ClassroomConfig {
     fn default() -> Self {
         ClassroomConfig {
             resume_grace: Duration::from_secs(30),
+            // A gateway that is started anew, a proxy that is exchanged. Longer, and somebody who is heard hears of nothing and can
+            // be told nothing: a teacher who ends the class, among others.
+            media_grace: Duration::from_secs(120),
             empty_close: Duration::from_secs(300),
             media_answer: Duration::from_secs(10),
             media_silence: Duration::from_secs(30),

@@ -1,7 +1,8 @@
 // The signalling is cut while media flows: no gap in the picture, and no event lost or told twice.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { until } from './lib/until.mjs';
+import { picture, stillMs } from './lib/measure.mjs';
+import { sleep, until } from './lib/until.mjs';
 import { Front } from './lib/front.mjs';
 import { Lab } from './lib/lab.mjs';
 import { World } from './lib/world.mjs';
@@ -74,6 +75,60 @@ test('a cut of the signalling: media goes on, missed events arrive in order', { 
   await lab.call('ben', 'chat', 'back');
   await until('the teacher reads it', async () => (await steady.report('teacher')).state.chat.at(-1).text === 'back');
 });
+
+test(
+  'half a minute without signalling: no gap, and what was said meanwhile is said',
+  { timeout: 120_000 },
+  async () => {
+    const room = world.room('long');
+    const steady = await world.lab();
+    await world.join(steady, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'seminar' });
+    const lab = await Lab.open(world.browser, shaky);
+    await world.join(lab, { room, identity: 'ben', look: 1 });
+    await lab.sees('ben', 'teacher', 0, { frames: 20 });
+    await steady.sees('teacher', 'ben', 1, { frames: 20 });
+    await Promise.all([lab.do('measure', 'ben', 50), steady.do('measure', 'teacher', 50)]);
+    shaky.cut();
+    const cutAt = performance.now();
+    await until('ben knows of the cut', async () => (await lab.report('ben')).connection.status === 'reconnecting');
+    // Each waits for its answer; the test does not.
+    await lab.evaluate(`globalThis.said = [0, 1, 2].map((i) => lab.call('ben', 'chat', ['said in the dark ' + i])), 0`);
+    for (let i = 0; i < 3; i += 1) await steady.call('teacher', 'chat', `while away ${i}`);
+    await sleep(Math.max(0, 30_000 - (performance.now() - cutAt)));
+    shaky.restore();
+    const report = await until('ben is back', async () => {
+      const now = await lab.report('ben');
+      return now.connection.status === 'connected' && now;
+    });
+    const awaySeconds = Math.round((performance.now() - cutAt) / 100) / 10;
+    // Media never noticed.
+    assert.equal(report.media, 'connected');
+    const down = stillMs(picture(await lab.do('measured', 'ben'), 'teacher'));
+    const up = stillMs(picture(await steady.do('measured', 'teacher'), 'ben'));
+    console.log(`# ${awaySeconds} s without signalling: pictures stood still for ${down} ms down, ${up} ms up at most`);
+    assert.ok(down < 500 && up < 500, `${down} ms down, ${up} ms up`);
+    assert.equal(report.pictures['teacher camera'].frames > 400, true, 'and was the same all the while');
+    // Nothing that was said is lost, or said twice.
+    const answers = await lab.evaluate('Promise.all(globalThis.said)');
+    assert.ok(
+      answers.every(({ ok }) => ok),
+      JSON.stringify(answers),
+    );
+    const texts = [0, 1, 2].flatMap((i) => [`said in the dark ${i}`, `while away ${i}`]).sort();
+    for (const [page, id] of [
+      [lab, 'ben'],
+      [steady, 'teacher'],
+    ])
+      await until(`${id} has it all`, async () => {
+        const { chat } = (await page.report(id)).state;
+        return JSON.stringify(chat.map(({ text }) => text).sort()) === JSON.stringify(texts);
+      });
+    // The same session went on: nobody left or joined.
+    const kinds = (await steady.do('events', 'teacher')).map(({ kind }) => kind);
+    assert.equal(kinds.filter((kind) => kind === 'left').length, 0);
+    assert.equal(kinds.filter((kind) => kind === 'joined').length, 1);
+  },
+);
 
 test('a second page of the same person takes over; the first is told', { timeout: 60_000 }, async () => {
   const room = world.room('twice');

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `Answer` | an offer goes to the media machine for a join | it answers or refuses | the join fails with `unavailable` |
 //! | `Restart` | an offer goes to the media machine for a restart | it answers or refuses | the restart fails with `unavailable` |
-//! | `Resume` | a connection is lost | the session is resumed or replaced | `left {timeout}` |
+//! | `Resume` | a connection is lost; brought forward when its media is lost too | the session is resumed or replaced | `left {timeout}` |
 //! | `Silent` | a WHIP or WHEP participant joins or its media is lost | media is connected | `left {timeout}` |
 //! | `Restored` | a lesson is restored with people present | never | `left {timeout}` for those who did not come back |
 //! | `Token` | a join, if so configured | the participant leaves | `ended {token-expired}` |
@@ -42,6 +42,13 @@ impl Deadlines {
         self.clear(&deadline);
         self.order.insert((at, deadline.clone()));
         self.at.insert(deadline, at);
+    }
+
+    /// Brings a deadline that is set forward, if it is later.
+    pub(super) fn hasten(&mut self, deadline: &Deadline, at: Instant) {
+        if self.at.get(deadline).is_some_and(|set| *set > at) {
+            self.set(deadline.clone(), at);
+        }
     }
 
     pub(super) fn clear(&mut self, deadline: &Deadline) {

@@ -11,7 +11,8 @@ use crate::permission::Permission;
 use crate::time::Now;
 
 impl Classroom {
-    /// A connection was lost. Its session is kept for [`super::ClassroomConfig::resume_grace`], its media goes on.
+    /// A connection was lost. Its session is kept for [`super::ClassroomConfig::resume_grace`], or as long as its media goes on, but
+    /// no longer than [`super::ClassroomConfig::media_grace`].
     pub fn handle_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(entry) = self.connections.remove(&connection) else { return };
         if let Some(peer) = entry.joining {
@@ -21,8 +22,10 @@ impl Classroom {
             let member = self.members.get_mut(&identity).expect("a connection names a member until it goes");
             if member.kind == JoinKind::Client {
                 member.connection = None;
+                let is_heard = member.media.as_ref().is_some_and(|media| media.connected == Some(true));
+                let grace = if is_heard { self.config.media_grace } else { self.config.resume_grace };
                 self.give_up_restart(&identity);
-                self.deadlines.set(Deadline::Resume(identity), now.instant + self.config.resume_grace);
+                self.deadlines.set(Deadline::Resume(identity), now.instant + grace);
             } else {
                 // A WHIP or WHEP resource that was deleted does not come back.
                 self.depart(now, &identity, LeaveReason::Left, Some(&identity), EndReason::Left, None);

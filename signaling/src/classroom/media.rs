@@ -67,6 +67,10 @@ impl Classroom {
         if self.members[&identity].kind == JoinKind::Client {
             let state = if connected { MediaState::Connected } else { MediaState::Disconnected };
             self.notify(self.listener(&identity).into_iter().collect(), Notice::Media { state });
+            if !connected {
+                // Of who has no connection either, nothing is left.
+                self.deadlines.hasten(&Deadline::Resume(identity), now.instant + self.config.resume_grace);
+            }
         } else if connected {
             self.deadlines.clear(&silent);
         } else if !self.deadlines.is_set(&silent) {

@@ -66,6 +66,46 @@ fn after_the_grace_the_session_is_over() {
 }
 
 #[test]
+fn while_media_goes_on_the_session_is_kept_longer() {
+    let mut world = World::new(Preset::Seminar);
+    world.enter("t", Role::Teacher);
+    let (lost, session) = session_of(&mut world, "s", Role::Student);
+    let peer = world.peer("s");
+    world.media_says(Event::Connected { room: ROOM, peer });
+    world.gone(lost);
+    world.pass(Duration::from_secs(90));
+    assert!(world.room.state().is_present("s"), "it is seen and heard all the while");
+    let again = world.connection();
+    let request = world.join_as(again, "s", Role::Student, JoinKind::Client, resume(&session, 0));
+    assert!(world.joined(request).resumed);
+
+    // Nobody who never comes back is there for ever.
+    world.gone(again);
+    world.pass(Duration::from_secs(119));
+    assert!(world.room.state().is_present("s"));
+    world.pass(Duration::from_secs(1));
+    assert!(!world.room.state().is_present("s"));
+}
+
+#[test]
+fn when_media_goes_too_the_session_has_the_usual_grace_from_then_on() {
+    let mut world = World::new(Preset::Seminar);
+    world.enter("t", Role::Teacher);
+    for (away, left) in [(20, 30), (110, 10)] {
+        let (lost, _) = session_of(&mut world, "s", Role::Student);
+        let peer = world.peer("s");
+        world.media_says(Event::Connected { room: ROOM, peer });
+        world.gone(lost);
+        world.pass(Duration::from_secs(away));
+        world.media_says(Event::Disconnected { room: ROOM, peer });
+        world.pass(Duration::from_secs(left - 1));
+        assert!(world.room.state().is_present("s"));
+        world.pass(Duration::from_secs(1));
+        assert!(!world.room.state().is_present("s"), "media went {away} s after signalling");
+    }
+}
+
+#[test]
 fn a_second_connection_takes_the_session_over() {
     let mut world = World::new(Preset::Seminar);
     let (old, session) = session_of(&mut world, "s", Role::Student);
