@@ -61,7 +61,7 @@ test-web: $(STAMPS)/web-deps ## vitest
 	@cd web && npm run --silent test
 
 .PHONY: e2e
-e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/venv ## the real server with real browsers and clients
+e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/pebble $(STAMPS)/venv ## the real server with real browsers and clients
 	@cargo build --package load --bin udp-proxy
 	@cargo build --package foreign --bin webrtc-client
 	@echo "== end to end"
@@ -110,6 +110,13 @@ $(STAMPS)/browsers: scripts/need | $(STAMPS)
 
 $(STAMPS)/foreign: scripts/need | $(STAMPS)
 	@scripts/need gstreamer openssl
+	@touch $@
+
+# The authority that certificates are got from in tests, and its Go.
+PEBBLE := v2.10.3
+$(STAMPS)/pebble: scripts/need Makefile $(call there,.tools/bin/pebble) | $(STAMPS)
+	@scripts/need go
+	@GOBIN=$(CURDIR)/.tools/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE)
 	@touch $@
 
 $(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need $(call there,.venv/bin/pip) | $(STAMPS)

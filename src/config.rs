@@ -128,6 +128,14 @@ settings! {
             "Private key of `tls_cert`, in PEM.";
         tls_self_signed: bool = "false", any,
             "HTTPS with a certificate that is made in `data_dir` and that nobody else vouches for: for a school's own network, where browsers give no camera to pages without HTTPS. Browsers ask once whether to trust it; the start shows its fingerprint.";
+        acme_domains: Vec<String> = "", |names| public_names(names),
+            "HTTPS with a certificate for these public names, which the server gets from an authority (ACME, RFC 8555), keeps in `data_dir` and renews by itself. The names lead to this machine, and the authority reaches `http_listen` at their port 443 (TLS-ALPN-01, RFC 8737). To set it agrees to the authority's terms.";
+        acme_email: Option<String> = "", mail_address,
+            "Where the authority may write about these certificates.";
+        acme_directory: String = "https://acme-v02.api.letsencrypt.org/directory", |url| https_address(url),
+            "The authority, by the URL of its directory: Let's Encrypt when unset.";
+        acme_ca_file: Option<PathBuf> = "", any,
+            "Certificate, in PEM, of who vouches for an authority that this system does not know: a school's own.";
     }
     "TURN" {
         turn_port: Option<u16> = "", any,
@@ -539,6 +547,48 @@ fn host_name(host: &Option<String>) -> Result<(), String> {
             Err(format!("`{host}` is neither a name nor an address (IPv6 in brackets), without port"))
         }
         _ => Ok(()),
+    }
+}
+
+fn public_names(names: &[String]) -> Result<(), String> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A last label of digits is an address.
+    let is_good = |name: &String| {
+        let mut labels = name.rsplit('.');
+        name.len() <= 253
+            && labels.clone().count() >= 2
+            && labels.clone().all(is_label)
+            && labels.next().is_some_and(|last| last.parse::<u64>().is_err())
+    };
+    match names.iter().find(|name| !is_good(name)) {
+        Some(name) if name.starts_with("*.") => Err(format!(
+            "`{name}`: authorities give certificates for whole domains to who runs their name servers; name each host"
+        )),
+        Some(name) => Err(format!("`{name}` is not a public name such as class.example.org")),
+        None => Ok(()),
+    }
+}
+
+fn mail_address(address: &Option<String>) -> Result<(), String> {
+    let is_good =
+        |text: &str| text.split_once('@').is_some_and(|(who, place)| !who.is_empty() && place.contains('.'));
+    match address {
+        Some(address) if !is_good(address) || address.contains(char::is_whitespace) => {
+            Err(format!("`{address}` is not a mail address"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn https_address(url: &str) -> Result<(), String> {
+    match url.strip_prefix("https://") {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(()),
+        _ => Err(format!("`{url}` does not begin with https://")),
     }
 }
 

@@ -47,7 +47,7 @@ fn flag_before_environment_before_file_before_default() {
 #[test]
 fn a_wrong_value_names_its_key_and_where_it_came_from() {
     type Pairs = &'static [(&'static str, &'static str)];
-    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 14] = [
+    let cases: [(Pairs, Pairs, Option<&str>, &[&str]); 19] = [
         (&[("workers", "many")], &[], None, &["workers: `many` is not a whole number", "flag --workers"]),
         (&[], &[("LECTERN_UDP_PORT", "70000")], None, &["udp_port: ", "LECTERN_UDP_PORT in the environment"]),
         (&[], &[("LECTERN_WORKERS", "0")], None, &["workers: 0 is not between 1 and 256"]),
@@ -59,6 +59,16 @@ fn a_wrong_value_names_its_key_and_where_it_came_from() {
         (&[("api-key", "0123456789abcde")], &[], None, &["api_key: too short: 15 bytes", "at least 16"]),
         (&[("turn-urls", "stun:x")], &[], None, &["turn_urls: `stun:x` does not begin with turn:"]),
         (&[("turn-host", "a:1")], &[], None, &["turn_host: `a:1` is neither a name nor an address"]),
+        (&[("acme-domains", "*.example.org")], &[], None, &["acme_domains: `*.example.org`: ", "name each"]),
+        (
+            &[("acme-domains", "a.example,192.0.2.1")],
+            &[],
+            None,
+            &["acme_domains: `192.0.2.1` is not a public"],
+        ),
+        (&[("acme-domains", "localhost")], &[], None, &["acme_domains: `localhost` is not a public name"]),
+        (&[("acme-email", "ada")], &[], None, &["acme_email: `ada` is not a mail address"]),
+        (&[("acme-directory", "http://a")], &[], None, &["acme_directory: `http://a` does not begin with"]),
         (&[("turn-secret", "short")], &[], None, &["turn_secret: too short: 5 bytes"]),
         (&[("turn-deny-peers", "10/8")], &[], None, &["turn_deny_peers: `10/8` is not an IP address or a"]),
         (&[("public-ip", "10.0.0.1,0.0.0.0")], &[], None, &["public_ip: 0.0.0.0 is not an address that"]),

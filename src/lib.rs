@@ -3,7 +3,9 @@
 //!
 //! [`Server::start`] brings everything up from [`config::Settings`]; [`Server::stop`] ends it in order.
 
+pub mod acme;
 pub mod addresses;
+pub mod authorities;
 pub mod bench;
 pub mod classrooms;
 pub mod cli;

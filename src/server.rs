@@ -156,8 +156,12 @@ impl Server {
     ///
     /// # Errors
     /// When something that was asked for cannot be had. What was started until then ends again.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, StartError> {
         let started = Instant::now();
+        // The certificate is for the name, also where the relay shows it.
+        if settings.turn_host.is_none() {
+            settings.turn_host = settings.acme_domains.first().cloned();
+        }
         secrets::make_folder(&settings.data_dir)
             .map_err(|source| StartError::Folder { path: settings.data_dir.clone(), source })?;
         let lock = lock(&settings.data_dir)?;
@@ -221,6 +225,11 @@ impl Server {
 
         let public_url: Arc<str> = match &settings.public_url {
             Some(url) => url.trim_end_matches('/').into(),
+            None if !settings.acme_domains.is_empty() => format!(
+                "https://{}",
+                without_usual_port(format!("{}:{}", settings.acme_domains[0], http.port()))
+            )
+            .into(),
             None if tls.is_some() => format!("https://{}", tls_name(&media.ips(), http)).into(),
             None => format!("http://{}", local_name(http)).into(),
         };
@@ -243,7 +252,7 @@ impl Server {
         let listening = settings.clone();
         let relay = turn.turn.clone().filter(|_| settings.one_port);
         let others = http::Others { tls: tls.clone(), media: media_streams, relay };
-        let certificate = tls.clone().map(|tls| tokio::spawn(tls.follow_files()));
+        let certificate = tls.clone().map(|tls| tokio::spawn(tls.keep_good()));
         let listener = tokio::spawn(async move {
             http::serve(listener, router, others, &listening, metrics, stopping).await;
         });
@@ -432,7 +441,11 @@ fn tls_name(ips: &[IpAddr], http: SocketAddr) -> String {
         Some(ip) if http.ip().is_unspecified() => SocketAddr::new(*ip, http.port()).to_string(),
         _ => local_name(http),
     };
-    // The port that HTTPS has anyway.
+    without_usual_port(name)
+}
+
+/// The port that HTTPS has anyway.
+fn without_usual_port(name: String) -> String {
     name.strip_suffix(":443").map_or(name.clone(), str::to_owned)
 }
 

@@ -1,5 +1,5 @@
-//! TLS of the HTTP port: certificates from files, which are read again when they change, or one that signs itself for a
-//! network without a public name.
+//! TLS of the HTTP port: certificates from files, which are read again when they change, from an authority (`acme.rs`), or one that
+//! signs itself for a network without a public name.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,6 +18,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::acme::{self, Acme, AcmeError, Shown};
 use crate::clock;
 use crate::config::Settings;
 use crate::secrets;
@@ -38,8 +39,8 @@ pub enum TlsError {
     #[error("tls_cert and tls_key belong together: set both or neither")]
     Half,
     /// Two ways at once.
-    #[error("tls_self_signed: tls_cert is set too; choose one")]
-    Both,
+    #[error("{0}: {1} is set too; choose one")]
+    Both(&'static str, &'static str),
     /// A file cannot be read, or holds something else.
     #[error("{key}: {}: {reason}", .path.display())]
     File {
@@ -56,24 +57,52 @@ pub enum TlsError {
     /// No certificate could be made.
     #[error("tls_self_signed: {0}")]
     Make(String),
+    /// No authority can be asked.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
 }
 
 /// What speaks TLS.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
-    certificate: Arc<Certificate>,
+    source: Source,
     is_self_signed: bool,
 }
 
+/// Where the certificate comes from.
+#[derive(Clone)]
+enum Source {
+    Files(Arc<Certificate>),
+    Authority(Box<Acme>),
+}
+
 impl Tls {
+    /// Whether the settings want it.
+    pub fn is_wanted(settings: &Settings) -> bool {
+        settings.tls_cert.is_some() || settings.tls_self_signed || !settings.acme_domains.is_empty()
+    }
+
     /// As the settings want it; nothing when they want none. `ips` are the addresses at which clients come.
     ///
     /// # Errors
     /// When what they want cannot be had.
     pub fn load(settings: &Settings, ips: &[IpAddr]) -> Result<Option<Self>, TlsError> {
+        if !settings.acme_domains.is_empty() {
+            let others = [
+                ("tls_cert", settings.tls_cert.is_some()),
+                ("tls_key", settings.tls_key.is_some()),
+                ("tls_self_signed", settings.tls_self_signed),
+            ];
+            return match others.into_iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => Err(TlsError::Both("acme_domains", key)),
+                None => Self::from_authority(settings).map(Some),
+            };
+        }
         let (files, is_self_signed) = match (&settings.tls_cert, &settings.tls_key) {
-            (Some(_), Some(_)) if settings.tls_self_signed => return Err(TlsError::Both),
+            (Some(_), Some(_)) if settings.tls_self_signed => {
+                return Err(TlsError::Both("tls_self_signed", "tls_cert"));
+            }
             (Some(cert), Some(key)) => (Files { cert: cert.clone(), key: key.clone() }, false),
             (None, None) if settings.tls_self_signed => (self_signed(&settings.data_dir, ips)?, true),
             (None, None) => return Ok(None),
@@ -82,15 +111,23 @@ impl Tls {
         let provider = Arc::new(default_provider());
         let seen = files.changed();
         let key = files.read(&provider)?;
-        let certificate =
-            Arc::new(Certificate { current: RwLock::new(Arc::new(key)), files, provider, seen });
-        let mut config = ServerConfig::builder_with_provider(certificate.provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Key)?
-            .with_no_client_auth()
-            .with_cert_resolver(certificate.clone());
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(Some(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, is_self_signed }))
+        let certificate = Arc::new(Certificate {
+            current: RwLock::new(Arc::new(key)),
+            files,
+            provider: provider.clone(),
+            seen,
+        });
+        let acceptor = acceptor(provider, certificate.clone(), &[])?;
+        Ok(Some(Tls { acceptor, source: Source::Files(certificate), is_self_signed }))
+    }
+
+    fn from_authority(settings: &Settings) -> Result<Self, TlsError> {
+        let provider = Arc::new(default_provider());
+        let acme = Acme::new(settings, provider.clone())?;
+        let certificate = Arc::new(FromAuthority(acme.shown()));
+        // Last, so that nobody else comes to speak it.
+        let acceptor = acceptor(provider, certificate, &[acme::PROTOCOL])?;
+        Ok(Tls { acceptor, source: Source::Authority(Box::new(acme)), is_self_signed: false })
     }
 
     /// Does the handshakes.
@@ -103,22 +140,52 @@ impl Tls {
         self.is_self_signed
     }
 
+    /// The certificate, without those who vouch for it. Nothing while an authority has not given one.
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        let key = match &self.source {
+            Source::Files(certificate) => Some(certificate.current()),
+            Source::Authority(acme) => acme.shown().certificate(),
+        };
+        key?.cert.first().cloned()
+    }
+
     /// SHA-256 of the certificate, as browsers show it: `AB:CD:…`.
     pub fn fingerprint(&self) -> String {
-        let key = self.certificate.current();
-        let digest = digest(&SHA256, key.cert.first().map_or(&[][..], |cert| cert));
+        let certificate = self.certificate();
+        let digest = digest(&SHA256, certificate.as_deref().unwrap_or_default());
         let bytes: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         bytes.join(":")
     }
 
-    /// Reads the files again whenever they change, for ever. A pair that cannot be used leaves the old one.
-    pub async fn follow_files(self) {
-        let mut seen = self.certificate.seen;
-        loop {
-            tokio::time::sleep(LOOK).await;
-            self.certificate.look(&mut seen);
+    /// Keeps the certificate good, for ever: reads the files again whenever they change (a pair that cannot be used leaves the old
+    /// one), or has the authority renew it.
+    pub async fn keep_good(self) {
+        match self.source {
+            Source::Files(certificate) => {
+                let mut seen = certificate.seen;
+                loop {
+                    tokio::time::sleep(LOOK).await;
+                    certificate.look(&mut seen);
+                }
+            }
+            Source::Authority(acme) => acme.run().await,
         }
     }
+}
+
+/// `others` are spoken besides what all speak.
+fn acceptor(
+    provider: Arc<CryptoProvider>,
+    certificate: Arc<dyn ResolvesServerCert>,
+    others: &[&[u8]],
+) -> Result<TlsAcceptor, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Key)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = PROTOCOLS.iter().chain(others).map(|protocol| protocol.to_vec()).collect();
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// What is shown to clients.
@@ -157,6 +224,21 @@ impl Certificate {
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
+    }
+}
+
+/// What is shown to clients, and to the authority.
+#[derive(Debug)]
+struct FromAuthority(Arc<Shown>);
+
+impl ResolvesServerCert for FromAuthority {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // The authority offers this and nothing else (RFC 8737, section 3).
+        let asks = hello.alpn().is_some_and(|mut offered| offered.all(|protocol| protocol == acme::PROTOCOL));
+        match hello.server_name() {
+            Some(name) if asks => self.0.answer(name),
+            _ => self.0.certificate(),
+        }
     }
 }
 
@@ -267,22 +349,23 @@ mod tests {
     fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let tls = Tls::load(&settings(folder.path()), &ips("192.0.2.1")).unwrap().unwrap();
-        let (files, first) = (&tls.certificate.files, tls.fingerprint());
-        let mut seen = tls.certificate.seen;
-        tls.certificate.look(&mut seen);
+        let Source::Files(certificate) = &tls.source else { panic!("it is from files") };
+        let (files, first) = (&certificate.files, tls.fingerprint());
+        let mut seen = certificate.seen;
+        certificate.look(&mut seen);
         assert_eq!(tls.fingerprint(), first);
         // A renewal writes one file after the other.
         let other = tempfile::tempdir().unwrap();
         let renewed = self_signed(other.path(), &ips("192.0.2.1")).unwrap();
         std::fs::copy(&renewed.cert, &files.cert).unwrap();
-        tls.certificate.look(&mut seen);
+        certificate.look(&mut seen);
         assert_eq!(tls.fingerprint(), first, "not without its key");
         std::fs::copy(&renewed.key, &files.key).unwrap();
-        tls.certificate.look(&mut seen);
+        certificate.look(&mut seen);
         assert_ne!(tls.fingerprint(), first);
         std::fs::remove_file(&files.cert).unwrap();
         let renewed = tls.fingerprint();
-        tls.certificate.look(&mut seen);
+        certificate.look(&mut seen);
         assert_eq!(tls.fingerprint(), renewed);
     }
 
@@ -310,7 +393,27 @@ mod tests {
         let half = Settings { tls_cert: Some(made.cert.clone()), ..Settings::default() };
         assert!(matches!(Tls::load(&half, &[]), Err(TlsError::Half)));
         let both = Settings { tls_cert: Some(made.cert), tls_key: Some(made.key), ..settings(folder.path()) };
-        assert!(matches!(Tls::load(&both, &[]), Err(TlsError::Both)));
+        let both = Tls::load(&both, &[]).err().unwrap().to_string();
+        assert_eq!(both, "tls_self_signed: tls_cert is set too; choose one");
         assert!(Tls::load(&Settings::default(), &[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_authority_goes_with_no_other_way() {
+        let acme = || Settings { acme_domains: vec!["class.example.org".into()], ..Settings::default() };
+        let error = |settings: &Settings| Tls::load(settings, &[]).err().unwrap().to_string();
+        for (key, settings) in [
+            (
+                "tls_cert",
+                Settings { tls_cert: Some("a.pem".into()), tls_key: Some("a.key".into()), ..acme() },
+            ),
+            ("tls_key", Settings { tls_key: Some("a.key".into()), ..acme() }),
+            ("tls_self_signed", Settings { tls_self_signed: true, ..acme() }),
+        ] {
+            assert_eq!(error(&settings), format!("acme_domains: {key} is set too; choose one"));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Settings { acme_ca_file: Some(folder.path().join("ca.pem")), ..acme() };
+        assert!(error(&missing).starts_with("acme_ca_file: "));
     }
 }

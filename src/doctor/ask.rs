@@ -1,31 +1,21 @@
 //! Asks a running server over HTTP, as a stranger would.
 
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::authorities;
 use crate::config::Settings;
+use crate::tls::Tls;
 
 /// Longest wait for an answer.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Most that is read of one.
 const ANSWER_BYTES: u64 = 64 * 1024;
-/// Where systems keep the certificates of the authorities that they know.
-const AUTHORITIES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
@@ -85,6 +75,12 @@ pub(super) async fn server(url: &str) -> Result<Asked, AskError> {
     Ok(Asked { health: get(&place, "/healthz").await?, ready: get(&place, "/readyz").await? })
 }
 
+/// The addresses to which a name leads.
+pub(super) async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = within(tokio::net::lookup_host((name, 443))).await?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
 /// Asks the server that runs with these settings on this machine, or with TLS, whose name is another, connects to it.
 pub(super) async fn own(settings: &Settings) -> Result<(), AskError> {
     let mut address = settings.http_listen;
@@ -95,7 +91,7 @@ pub(super) async fn own(settings: &Settings) -> Result<(), AskError> {
         });
     }
     let place = Place { is_tls: false, host: address.ip().to_string(), port: address.port() };
-    if settings.tls_cert.is_some() || settings.tls_self_signed {
+    if Tls::is_wanted(settings) {
         return connect(&place).await.map(drop);
     }
     get(&place, "/healthz").await.map(drop)
@@ -135,26 +131,10 @@ async fn get(place: &Place, path: &str) -> Result<Answer, AskError> {
     }
     let failed = |source| AskError::Tls { place: format!("{}:{}", place.host, place.port), source };
     let name = ServerName::try_from(place.host.clone()).map_err(|error| failed(io::Error::other(error)))?;
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(io::Error::other(error)))?
-        .with_root_certificates(authorities())
-        .with_no_client_auth();
-    let stream = within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.map_err(failed)?;
+    let connector =
+        authorities::connector(authorities::known()).map_err(|error| failed(io::Error::other(error)))?;
+    let stream = within(connector.connect(name, stream)).await.map_err(failed)?;
     talk(stream, place, path).await.map_err(AskError::Answer)
-}
-
-/// Those that this system knows; `SSL_CERT_FILE` names others, as with OpenSSL.
-fn authorities() -> RootCertStore {
-    let named = std::env::var("SSL_CERT_FILE").ok();
-    let files = named.iter().map(String::as_str).chain(AUTHORITIES.into_iter().filter(|_| named.is_none()));
-    let mut store = RootCertStore::empty();
-    for file in files {
-        if let Ok(certificates) = CertificateDer::pem_file_iter(file) {
-            store.add_parsable_certificates(certificates.flatten());
-        }
-    }
-    store
 }
 
 async fn talk(

@@ -4,10 +4,14 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use signaling::time::Timestamp;
+
 use super::Finding;
 use super::ask::{AskError, Asked};
 use super::machine::{Certificate, Data, Port, relay_port};
+use crate::acme::Trouble;
 use crate::config::Settings;
+use crate::tls::Tls;
 use crate::udp::SOCKET_BUFFER_BYTES;
 
 const MEGABYTE: u64 = 1_000_000;
@@ -145,7 +149,7 @@ pub(super) fn clock(now_secs: u64) -> Finding {
             "set the clock and keep it by NTP: tokens and certificates end by it",
         );
     }
-    Finding::ok("clock", signaling::time::Timestamp(now_secs * 1000).to_string())
+    Finding::ok("clock", Timestamp(now_secs * 1000).to_string())
 }
 
 /// What a NAT in front must hand on.
@@ -155,7 +159,7 @@ fn forwarded(settings: &Settings) -> String {
         let port = settings.http_listen.port();
         return format!("UDP and TCP {port}");
     }
-    let has_proxy = settings.tls_cert.is_none() && !settings.tls_self_signed && is_https(settings);
+    let has_proxy = !Tls::is_wanted(settings) && is_https(settings);
     if !has_proxy && !settings.http_listen.ip().is_loopback() {
         ports.push(format!("TCP {} for pages", settings.http_listen.port()));
     }
@@ -282,15 +286,17 @@ pub(super) fn https(settings: &Settings) -> Finding {
     if settings.tls_cert.is_some() != settings.tls_key.is_some() {
         return Finding::fail("HTTPS", "tls_cert and tls_key belong together", "set both or neither");
     }
-    if settings.tls_cert.is_some() || settings.tls_self_signed {
+    if Tls::is_wanted(settings) {
         if url.starts_with("http://") {
             let found = "the port speaks HTTPS, public_url says http://";
             return Finding::warn("HTTPS", found, "set public_url to the address with https://");
         }
         let how = if settings.tls_self_signed {
-            "by a certificate that signs itself: browsers ask once whether to trust it"
+            "by a certificate that signs itself: browsers ask once whether to trust it".into()
+        } else if settings.tls_cert.is_some() {
+            "by tls_cert".into()
         } else {
-            "by tls_cert"
+            format!("by a certificate from {}", settings.acme_directory)
         };
         return Finding::ok("HTTPS", how);
     }
@@ -304,7 +310,7 @@ pub(super) fn https(settings: &Settings) -> Finding {
     Finding::warn(
         "HTTPS",
         "none: browsers on other devices give no camera and no microphone",
-        "put a proxy with HTTPS in front and set public_url; or set tls_cert and tls_key; or tls_self_signed inside a school",
+        "with a public name set acme_domains; or put a proxy with HTTPS in front and set public_url; or set tls_cert and tls_key; or tls_self_signed inside a school",
     )
 }
 
@@ -352,6 +358,81 @@ pub(super) fn certificate(
         Finding::fail("certificate", found, "get one for that name, or correct public_url")
     };
     vec![life, fits]
+}
+
+/// What an authority has given or has not. `read` is the certificate that was kept.
+pub(super) fn authority(
+    read: Result<Option<Certificate>, String>,
+    trouble: Option<Trouble>,
+    settings: &Settings,
+    now_secs: u64,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names = settings.acme_domains.join(", ");
+    let since = |reason: &str, trouble: &Trouble| {
+        format!("{reason} ({}): {}", Timestamp(trouble.at_secs * 1000), trouble.reason)
+    };
+    let finding = match (read, trouble) {
+        (Err(error), _) => Finding::fail("certificate", error, "correct these settings"),
+        (Ok(None), Some(trouble)) => {
+            Finding::fail("certificate", since("none could be got", &trouble), trouble.advice)
+        }
+        (Ok(None), None) => Finding::ok("certificate", format!("none yet: the server gets one for {names}")),
+        (Ok(Some(Certificate { life: (_, ends), .. })), trouble) => {
+            let days = ends.saturating_sub(now_secs) / DAY_SECS;
+            match trouble {
+                Some(trouble) if ends <= now_secs => {
+                    Finding::fail("certificate", since("it has expired", &trouble), trouble.advice)
+                }
+                Some(trouble) => {
+                    let found = since(&format!("{days} days left, and not renewed"), &trouble);
+                    Finding::warn("certificate", found, trouble.advice)
+                }
+                None if ends <= now_secs => {
+                    Finding::warn("certificate", "it has expired", "start the server: it gets a new one")
+                }
+                None => Finding::ok("certificate", format!("for {names}, {days} days left")),
+            }
+        }
+    };
+    findings.push(finding);
+    let port = settings.http_listen.port();
+    if port != 443 {
+        findings.push(Finding::warn(
+            "authority",
+            format!("it comes to TCP port 443 of {names}; http_listen has port {port}"),
+            "set http_listen to port 443, or let the NAT or proxy in front pass that port's bytes on to it",
+        ));
+    }
+    let host = settings.public_url.as_deref().and_then(host);
+    if let Some(host) = host.filter(|host| !covers(&settings.acme_domains, host)) {
+        let found = format!("not good for {host} (public_url), but for {names}");
+        findings.push(Finding::fail("certificate", found, "correct public_url or acme_domains"));
+    }
+    findings
+}
+
+/// Where a public name leads, as this machine sees it.
+pub(super) fn name(
+    name: &str,
+    found: io::Result<Vec<IpAddr>>,
+    settings: &Settings,
+    own: &[IpAddr],
+) -> Finding {
+    let advice = "correct its DNS records (A, AAAA), or name this machine's address in public_ip";
+    let ips = match found {
+        Ok(ips) => ips,
+        Err(error) => return Finding::fail(name, format!("leads nowhere: {error}"), advice),
+    };
+    let ours = |ip: &IpAddr| own.contains(ip) || settings.public_ip.contains(ip);
+    let list = ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    match ips.iter().all(ours) {
+        true => Finding::ok(name, format!("leads here, to {list}")),
+        // A NAT's address is not known here, unless it is set.
+        false => {
+            Finding::warn(name, format!("leads to {list}, not all of which is known as this machine"), advice)
+        }
+    }
 }
 
 /// The host of a URL, without brackets.

@@ -177,3 +177,41 @@ fn a_server_that_is_asked_is_well_or_says_what_is_wrong() {
     assert_eq!(of(404, 404), [Fail, Fail]);
     assert_eq!(asked("x", Err(AskError::Url("x".into()))).iter().map(verdict).collect::<Vec<_>>(), [Fail]);
 }
+
+#[test]
+fn a_certificate_from_an_authority_is_judged_with_what_went_wrong() {
+    let now = 2_000_000_000;
+    let days = |days: u64| Ok(Some(Certificate { names: vec![], life: (now - 1, now + days * DAY_SECS) }));
+    let trouble = || Some(Trouble { reason: "no way".into(), advice: "do".into(), at_secs: now - 60 });
+    let on = |port| {
+        settings(|settings| {
+            settings.acme_domains = vec!["class.example.org".into()];
+            settings.http_listen.set_port(port);
+        })
+    };
+    let of = |read, trouble, settings: &Settings| {
+        authority(read, trouble, settings, now).iter().map(verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(of(days(60), None, &on(443)), [Good]);
+    assert_eq!(of(Ok(None), None, &on(443)), [Good]);
+    assert_eq!(of(Ok(None), None, &on(8443)), [Good, Warn]);
+    assert_eq!(of(Ok(None), trouble(), &on(443)), [Fail]);
+    assert_eq!(of(days(20), trouble(), &on(443)), [Warn]);
+    assert_eq!(of(days(0), trouble(), &on(443)), [Fail]);
+    assert_eq!(of(days(0), None, &on(443)), [Warn]);
+    assert_eq!(of(Err("acme_domains: tls_cert is set too".into()), None, &on(443)), [Fail]);
+    let elsewhere = settings(|settings| {
+        settings.public_url = Some("https://other.example.org".into());
+        settings.acme_domains = vec!["class.example.org".into()];
+        settings.http_listen.set_port(443);
+    });
+    assert_eq!(of(days(60), None, &elsewhere), [Good, Fail]);
+    let said = authority(Ok(None), trouble(), &on(443), now).remove(0);
+    assert!(said.found.contains("no way") && said.advice.as_deref() == Some("do"), "{said}");
+
+    let leads = |list: &str| verdict(&name("class.example.org", Ok(ips(list)), &on(443), &ips("192.0.2.1")));
+    assert_eq!(leads("192.0.2.1"), Good);
+    assert_eq!(leads("192.0.2.1 2001:db8::1"), Warn);
+    let nowhere = name("class.example.org", Err(io::ErrorKind::NotFound.into()), &on(443), &[]);
+    assert_eq!(verdict(&nowhere), Fail);
+}

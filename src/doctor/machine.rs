@@ -146,7 +146,17 @@ pub(super) fn certificate(settings: &Settings, path: &Path) -> Result<Certificat
     Tls::load(settings, &[]).map_err(|error| error.to_string())?;
     let unreadable = |reason: String| format!("tls_cert: {}: {reason}", path.display());
     let der = CertificateDer::from_pem_file(path).map_err(|error| unreadable(error.to_string()))?;
-    let (_, parsed) = parse_x509_certificate(&der).map_err(|error| unreadable(error.to_string()))?;
+    read(&der).map_err(unreadable)
+}
+
+/// The one that an authority gave, if it is there, after the server's own test of the settings.
+pub(super) fn from_authority(settings: &Settings) -> Result<Option<Certificate>, String> {
+    let tls = Tls::load(settings, &[]).map_err(|error| error.to_string())?;
+    tls.and_then(|tls| tls.certificate()).map(|der| read(&der)).transpose()
+}
+
+fn read(der: &CertificateDer<'_>) -> Result<Certificate, String> {
+    let (_, parsed) = parse_x509_certificate(der).map_err(|error| error.to_string())?;
     let mut names = Vec::new();
     // Browsers look at nothing else (RFC 9110, section 4.3.4).
     if let Ok(Some(others)) = parsed.subject_alternative_name() {

@@ -105,6 +105,14 @@ pub fn examine(settings: &Settings, url: Option<&str>) -> Vec<Finding> {
         let now = crate::clock::wall().as_secs();
         findings.extend(judge::certificate(machine::certificate(settings, path), settings, now));
     }
+    if !settings.acme_domains.is_empty() {
+        for name in &settings.acme_domains {
+            findings.push(judge::name(name, runtime.block_on(ask::lookup(name)), settings, &own));
+        }
+        let trouble = crate::acme::trouble(&settings.data_dir);
+        let now = crate::clock::wall().as_secs();
+        findings.extend(judge::authority(machine::from_authority(settings), trouble, settings, now));
+    }
     if let Some(url) = url {
         findings.extend(judge::asked(url, runtime.block_on(ask::server(url))));
     }

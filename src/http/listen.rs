@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,6 +26,7 @@ use super::frames::{FrameLimits, Violation};
 use super::guard::{Guarded, Kill};
 use super::headers::host;
 use super::tell::{self, Begun, Speaks};
+use crate::acme;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::places::{Place, Places};
@@ -153,9 +154,15 @@ impl Door {
         match (speaks, &self.others) {
             (Speaks::Tls, Others { tls: Some(tls), .. }) => {
                 let handshake = tls.acceptor().accept(stream);
-                let Ok(Ok(stream)) = tokio::time::timeout(self.limits.header_timeout, handshake).await else {
+                let Ok(Ok(mut stream)) = tokio::time::timeout(self.limits.header_timeout, handshake).await
+                else {
                     return;
                 };
+                // An authority has seen what it came for (RFC 8737, section 3).
+                if stream.get_ref().1.alpn_protocol() == Some(acme::PROTOCOL) {
+                    let _ = stream.shutdown().await;
+                    return;
+                }
                 let Some((speaks, stream)) = self.listen_to(stream).await else { return };
                 match (speaks, &self.others.relay) {
                     (Speaks::Relay, Some(relay)) => {
