@@ -1,8 +1,10 @@
 // Firewalls as schools and companies have them, and real Chromium behind them: the browser is in a network namespace of its own, which
-// reaches the server's by one cable, with a firewall (nftables) on the browser's side.
+// reaches the server's by one cable, with a firewall (nftables) on the browser's side; or by a router in a third, with a NAT.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -18,7 +20,11 @@ import { World } from './lib/world.mjs';
 const SERVER = '203.0.113.1';
 const BROWSER = '203.0.113.2';
 const ELSEWHERE = '203.0.113.3';
+// TEST-NET-2, for the router of a home.
+const ROUTER = '198.51.100.2';
 const inside = process.env.LECTERN_E2E_NAMESPACE === 'yes';
+/** The browser itself, whatever a test puts before it. */
+const CHROMIUM = inside && executable(['chromium', 'chromium-browser', 'google-chrome'], process.env.CHROMIUM);
 const enter = process.getuid() === 0 ? ['unshare', '--net'] : ['unshare', '--map-root-user', '--net'];
 // The folder of administrators' programs is not on everybody's path.
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
@@ -30,53 +36,171 @@ function run(program, args, options = {}) {
   return ran.stdout;
 }
 
+/** A network of its own, for as long as it is open. */
+class Space {
+  #holder;
+
+  static async open() {
+    const space = new Space();
+    space.#holder = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
+    const own = run('readlink', ['/proc/self/ns/net']);
+    await until('the namespace is there', () => run('readlink', [`/proc/${space.pid}/ns/net`]) !== own);
+    space.run('ip', ['link', 'set', 'lo', 'up']);
+    return space;
+  }
+
+  get pid() {
+    return this.#holder.pid;
+  }
+
+  run(program, args, options) {
+    return run('nsenter', ['--target', String(this.pid), '--net', program, ...args], options);
+  }
+
+  set(name, value) {
+    this.run('sh', ['-c', `echo ${value} >/proc/sys/net/${name}`]);
+  }
+
+  /** An end of a cable, with its address. */
+  plug(end, address) {
+    this.run('ip', ['addr', 'add', `${address}/24`, 'dev', end]);
+    this.run('ip', ['link', 'set', end, 'up']);
+  }
+
+  /** Browsers that start from now on are in this network. */
+  use(folder) {
+    const wrapper = join(folder, `chromium-${this.pid}`);
+    const enter = `nsenter --target ${this.pid} --net ${CHROMIUM}`;
+    writeFileSync(wrapper, `#!/bin/sh\nexec ${enter} "$@"\n`, { mode: 0o755 });
+    process.env.CHROMIUM = wrapper;
+  }
+
+  /** Rules of nftables, instead of those before. */
+  filter(...tables) {
+    this.run('nft', ['-f', '-'], { input: `flush ruleset\n${tables.join('\n')}\n` });
+  }
+
+  close() {
+    this.#holder?.kill();
+  }
+}
+
+/** A cable between the server's network and another; gives the other's end its name and address. */
+function cable(name, address, space, end, endAddress) {
+  run('ip', ['link', 'add', name, 'type', 'veth', 'peer', 'name', end, 'netns', String(space.pid)]);
+  run('ip', ['addr', 'add', `${address}/24`, 'dev', name]);
+  run('ip', ['link', 'set', name, 'up']);
+  space.plug(end, endAddress);
+  space.run('ip', ['route', 'add', 'default', 'via', address]);
+}
+
 /** The browser's side of the cable. */
 class Site {
-  #holder;
+  #space;
+  #folder;
 
   static async start(folder) {
     const site = new Site();
-    site.#holder = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
-    const { pid } = site.#holder;
-    const own = run('readlink', ['/proc/self/ns/net']);
-    await until('the namespace is there', () => run('readlink', [`/proc/${pid}/ns/net`]) !== own);
-    run('ip', ['link', 'add', 'server', 'type', 'veth', 'peer', 'name', 'site', 'netns', String(pid)]);
-    run('ip', ['addr', 'add', `${SERVER}/24`, 'dev', 'server']);
-    run('ip', ['link', 'set', 'server', 'up']);
-    site.run('ip', ['link', 'set', 'lo', 'up']);
-    site.run('ip', ['addr', 'add', `${BROWSER}/24`, 'dev', 'site']);
-    site.run('ip', ['link', 'set', 'site', 'up']);
-    site.run('ip', ['route', 'add', 'default', 'via', SERVER]);
-    site.run('sh', ['-c', 'echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct']);
+    site.#folder = folder;
+    site.#space = await Space.open();
+    cable('server', SERVER, site.#space, 'site', BROWSER);
+    site.#space.set('netfilter/nf_conntrack_acct', 1);
     // An address that goes does not take the others of its network along.
-    site.run('sh', ['-c', 'echo 1 >/proc/sys/net/ipv4/conf/all/promote_secondaries']);
-    const browser = executable(['chromium', 'chromium-browser', 'google-chrome'], process.env.CHROMIUM);
-    const wrapper = join(folder, 'chromium');
-    writeFileSync(wrapper, `#!/bin/sh\nexec nsenter --target ${pid} --net ${browser} "$@"\n`, { mode: 0o755 });
-    process.env.CHROMIUM = wrapper;
+    site.#space.set('ipv4/conf/all/promote_secondaries', 1);
     return site;
   }
 
   run(program, args, options) {
-    return run('nsenter', ['--target', String(this.#holder.pid), '--net', program, ...args], options);
+    return this.#space.run(program, args, options);
   }
 
-  /** Rules for what leaves, instead of those before. */
+  /** Browsers start here, and rules for what leaves, instead of those before. */
   firewall(...rules) {
-    const input = `flush ruleset
-      table inet firewall {
+    this.#space.use(this.#folder);
+    this.#space.filter(`table inet firewall {
         chain out {
           type filter hook output priority 0; policy accept;
           ${rules.join('\n          ')}
         }
-      }
-    `;
-    this.run('nft', ['-f', '-'], { input });
+      }`);
   }
 
   stop() {
-    this.#holder?.kill();
+    this.#space?.close();
   }
+}
+
+/**
+ * A browser behind a router with a symmetric NAT: each destination sees another port, at which nobody else gets in (RFC 4787: address and
+ * port-dependent mapping and filtering).
+ */
+class Home {
+  #router;
+  #inside;
+  #folder;
+
+  static async start(folder) {
+    const home = new Home();
+    home.#folder = folder;
+    [home.#router, home.#inside] = [await Space.open(), await Space.open()];
+    cable('home', '198.51.100.1', home.#router, 'outside', ROUTER);
+    home.#router.set('ipv4/ip_forward', 1);
+    const { pid } = home.#inside;
+    home.#router.run('ip', ['link', 'add', 'inside', 'type', 'veth', 'peer', 'name', 'desk', 'netns', String(pid)]);
+    home.#router.plug('inside', '10.7.0.1');
+    home.#inside.plug('desk', '10.7.0.2');
+    home.#inside.run('ip', ['route', 'add', 'default', 'via', '10.7.0.1']);
+    return home;
+  }
+
+  /** Browsers start here; rules for what goes out, instead of those before. */
+  firewall(...rules) {
+    this.#inside.use(this.#folder);
+    this.#router.filter(
+      `table ip nat {
+        chain post {
+          type nat hook postrouting priority srcnat;
+          oifname "outside" masquerade random,fully-random
+        }
+      }`,
+      `table inet firewall {
+        chain through {
+          type filter hook forward priority 0; policy accept;
+          ct state established,related accept
+          iifname "outside" drop
+          ${rules.join('\n          ')}
+        }
+      }`,
+    );
+  }
+
+  /** The ports at which two sockets of the server see one socket of the browser's side. */
+  async portsOfOne() {
+    const seen = await Promise.all([0, 1].map(() => listen()));
+    const script = `const socket = require('node:dgram').createSocket('udp4');
+      let left = 2;
+      for (const port of [${seen.map(({ port }) => port)}]) socket.send('x', port, '${SERVER}', () => --left || socket.close());`;
+    this.#inside.run(process.execPath, ['-e', script]);
+    const from = await Promise.all(seen.map(({ first }) => first));
+    assert.deepEqual([...new Set(from.map(({ address }) => address))], [ROUTER]);
+    return from.map(({ port }) => port);
+  }
+
+  stop() {
+    this.#router?.close();
+    this.#inside?.close();
+  }
+}
+
+/** A socket of the server's, and who sends the first datagram to it. */
+async function listen() {
+  const socket = createSocket('udp4').bind(0, SERVER);
+  const first = once(socket, 'message').then(([, from]) => {
+    socket.close();
+    return from;
+  });
+  await once(socket, 'listening');
+  return { port: socket.address().port, first };
 }
 
 const NO_UDP = 'meta l4proto udp drop';
@@ -93,7 +217,7 @@ function unable() {
 }
 
 if (!inside) {
-  test('behind firewalls, in networks of their own', { timeout: 240_000, skip: unable() }, () => {
+  test('behind firewalls, in networks of their own', { timeout: 330_000, skip: unable() }, () => {
     const there = { ...env, LECTERN_E2E_NAMESPACE: 'yes' };
     // Without this the inner runner would talk to the outer one instead of printing.
     delete there.NODE_TEST_CONTEXT;
@@ -101,7 +225,7 @@ if (!inside) {
     const inner = spawnSync(
       enter[0],
       [...enter.slice(1), 'sh', '-c', script, process.execPath, fileURLToPath(import.meta.url)],
-      { env: there, encoding: 'utf8', timeout: 230_000 },
+      { env: there, encoding: 'utf8', timeout: 320_000 },
     );
     console.log(inner.stdout);
     assert.equal(inner.status, 0, inner.stdout + inner.stderr);
@@ -113,13 +237,16 @@ if (!inside) {
   let folder;
   let pair;
   let site;
+  let home;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'lectern-firewall-'));
     pair = certificate(folder, { ip: SERVER });
     site = await Site.start(folder);
+    home = await Home.start(folder);
   });
   after(() => {
     site?.stop();
+    home?.stop();
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -167,6 +294,31 @@ if (!inside) {
       const world = await start();
       try {
         site.firewall(...rules(new URL(world.front.url).port));
+        await meet(world, undefined, way);
+      } finally {
+        await world.stop();
+      }
+    });
+  }
+
+  for (const [name, rules, way] of [
+    // The server has an address of its own, and answers whatever port it sees.
+    ['a symmetric NAT: media over UDP all the same', () => [], { protocol: 'udp', relayProtocol: undefined }],
+    [
+      'a symmetric NAT that lets nothing out but pages and TURN: the relay over UDP',
+      ({ front, turn }) => [`udp dport != ${turn} drop`, `tcp dport != ${front} drop`],
+      { candidateType: 'relay', relayProtocol: 'udp' },
+    ],
+  ]) {
+    test(name, { timeout: 90_000 }, async () => {
+      home.firewall();
+      const world = await at();
+      try {
+        const [one, other] = await home.portsOfOne();
+        assert.notEqual(one, other, 'each destination sees another port');
+        const { turn } = JSON.parse(readFileSync(world.server.readyFile, 'utf8'));
+        const ports = { front: new URL(world.front.url).port, turn: turn.split(':').at(-1) };
+        home.firewall(...rules(ports));
         await meet(world, undefined, way);
       } finally {
         await world.stop();
