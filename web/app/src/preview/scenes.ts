@@ -83,6 +83,14 @@ export function sceneOf(query: URLSearchParams): ScriptedSession {
   if (query.has('screen')) {
     session.say({ kind: 'published', participant: role === 'teacher' ? 's0' : 't', source: 'screen', muted: false });
   }
+  if (query.has('rec')) {
+    if (query.has('agreed')) session.say({ kind: 'recording-consent', participant: 's0', agreed: true }, 's0');
+    session.say({ kind: 'recording-started', recording: '0-1' }, 't');
+    if (query.get('rec') === 'paused') session.say({ kind: 'recording-paused' }, 't');
+    if (query.get('rec') === 'failed') {
+      setTimeout(() => session.say({ kind: 'recording-stopped', reason: 'failed' }), 700);
+    }
+  }
   if (query.has('messages')) messages(session, role);
   session.grade('s1', 'poor');
   session.grade('s4', 'fair');

@@ -73,6 +73,16 @@ const SHOTS = [
   { name: 'phone-chat', path: at('role=student&students=5&messages'), size: PHONE, act: press('c') },
   { name: 'phone-people', path: at('students=9&hands=2'), size: PHONE, act: press('p') },
   { name: 'phone-more', path: at('students=9&hands=2'), size: PHONE, act: click('More'), dark: true },
+  { name: 'rec-ask', path: at('students=5'), act: click('Record the class') },
+  { name: 'rec-teacher', path: at('students=6&rec&agreed'), act: then(press('p'), click(/^Recording:/)) },
+  { name: 'rec-controls-dark', path: at('students=6&rec'), act: then(press('p'), click(/^Recording$/)), dark: true },
+  { name: 'rec-student', path: at('role=student&students=5&rec') },
+  { name: 'rec-student-zh-dark', path: at('role=student&students=5&rec=paused'), zh: true, dark: true },
+  { name: 'rec-phone', path: at('role=student&students=4&rec'), size: PHONE },
+  { name: 'rec-phone-side', path: at('role=student&students=3&rec'), size: SIDE },
+  { name: 'rec-phone-more', path: at('students=4&rec'), size: PHONE, act: click('More'), dark: true },
+  { name: 'rec-failed', path: at('role=student&students=4&rec=failed') },
+  { name: 'rec-settings', path: at('role=student&students=3&rec'), act: click('Settings') },
   ...['left', 'ended', 'removed', 'replaced', 'expired', 'wrong-link', 'room-full', 'unreachable'].map(
     (kind, index) => ({
       name: `outcome-${kind}`,

@@ -98,9 +98,36 @@ export function useNotices(room: Room, own: Own): void {
         if (mine)
           toast({ text: t('notice.role', { role: t(`role.${event.role}`) }), icon: 'star', tone: 'good', key: 'role' });
         return;
+      case 'recording-started':
+        toast({ text: t('notice.recording-started'), icon: 'record', tone: 'warn', key: 'recording' });
+        return;
+      case 'recording-paused':
+        toast({ text: t('notice.recording-paused'), icon: 'pause', key: 'recording' });
+        return;
+      case 'recording-resumed':
+        toast({ text: t('notice.recording-resumed'), icon: 'record', tone: 'warn', key: 'recording' });
+        return;
+      case 'recording-stopped':
+        if (event.reason !== 'closed') tellStopped(event.reason);
+        return;
       default:
         return;
     }
+  }
+
+  function tellStopped(reason: 'stopped' | 'failed' | 'interrupted'): void {
+    const bad = reason !== 'stopped';
+    toast({
+      text: t(`notice.recording-${reason}`),
+      icon: bad ? 'warning' : 'stop',
+      key: 'recording',
+      ...(bad ? { tone: 'bad' as const } : {}),
+    });
+  }
+
+  // Who comes into a class that is being recorded has heard no event of it.
+  if (room.state.value?.recording) {
+    toast({ text: t('notice.recording-started'), icon: 'record', tone: 'warn', key: 'recording' });
   }
 
   // The note asks to unmute: once that is done it is in the way.
@@ -111,9 +138,13 @@ export function useNotices(room: Room, own: Own): void {
     },
   );
 
+  let recorded = room.state.value?.recording !== undefined;
   let locked = room.state.value?.settings.locked;
   const stop = room.session.on('state', ({ state, events }) => {
     for (const event of events) tell(event);
+    // A server that was away gives the whole state and no events.
+    if (recorded && !state.recording && state.recordingInterrupted && events.length === 0) tellStopped('interrupted');
+    recorded = state.recording !== undefined;
     if (locked !== undefined && locked !== state.settings.locked && room.me.value && leads(room.me.value.role)) {
       toast({
         text: state.settings.locked ? t('notice.locked') : t('notice.unlocked'),

@@ -232,6 +232,28 @@ describe('notes', () => {
     expect(said()).toEqual([]);
   });
 
+  it('tell everybody of the recording, also who comes later, and that it failed', () => {
+    const session = lesson();
+    session.say({ kind: 'recording-started', recording: 'r1' }, 't');
+    const said = notes(session);
+    expect(said()).toEqual(['This class is being recorded']);
+    session.say({ kind: 'recording-paused' }, 't');
+    expect(said()).toEqual(['The recording is paused']);
+    session.say({ kind: 'recording-stopped', reason: 'failed' });
+    expect(said()[0]).toMatch(/disk is full or broken; what was recorded is kept$/u);
+  });
+
+  it('say that the recording was interrupted when the whole state comes anew', () => {
+    const session = lesson();
+    session.say({ kind: 'recording-started', recording: 'r1' }, 't');
+    const said = notes(session);
+    const state = session.state;
+    if (!state) throw new Error('no state');
+    const { recording: _, ...rest } = state;
+    session.emit('state', { state: { ...rest, recordingInterrupted: true }, events: [] });
+    expect(said()[0]).toMatch(/^The recording was interrupted/u);
+  });
+
   it('let a teacher answer a hand, and go when it is answered', () => {
     const session = lesson('teacher');
     const said = notes(session);
