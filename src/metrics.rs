@@ -233,6 +233,11 @@ pub struct Metrics {
     pub turn_bytes: IntCounterVec,
     pub turn_refusals: IntCounterVec,
     pub turn_dropped: IntCounterVec,
+    pub recordings: IntGauge,
+    pub recordings_ended: IntCounterVec,
+    pub recording_bytes: IntCounter,
+    pub recording_packets_dropped: IntCounter,
+    pub recording_queue_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -329,6 +334,21 @@ impl Metrics {
                 "reason",
             ),
             turn_allocations: gauge("lectern_turn_allocations", "Relayed addresses of TURN in use."),
+            recordings: gauge("lectern_recordings", "Recordings that are being made."),
+            recordings_ended: counters(
+                "lectern_recordings_ended_total",
+                "Recordings that have ended, by how: final, failed (they could not be written any more).",
+                "result",
+            ),
+            recording_bytes: counter(
+                "lectern_recording_bytes_total",
+                "Bytes of recordings given to the disk.",
+            ),
+            recording_packets_dropped: counter(
+                "lectern_recording_packets_dropped_total",
+                "Packets that no recording has, because the recorder or the disk was behind.",
+            ),
+            recording_queue_bytes: gauge("lectern_recording_queue_bytes", "Bytes that wait for the disk."),
             turn_streams: gauge("lectern_turn_streams", "TCP connections of TURN."),
             turn_bytes: counters(
                 "lectern_turn_bytes_total",

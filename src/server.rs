@@ -198,7 +198,9 @@ impl Server {
         let workers: Vec<WorkerHandle> = media.workers.iter().map(|(handle, _)| handle.clone()).collect();
         let (failures_in, failures) = mpsc::unbounded_channel();
         let recordings = match settings.recording {
-            true => Some(start_recordings(&settings, feed_end, workers.clone(), failures_in)?),
+            true => {
+                Some(start_recordings(&settings, feed_end, workers.clone(), failures_in, metrics.clone())?)
+            }
             false => None,
         };
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
@@ -375,6 +377,7 @@ fn start_recordings(
     feed: FeedEnd,
     workers: Vec<WorkerHandle>,
     failed: mpsc::UnboundedSender<Failed>,
+    metrics: Arc<Metrics>,
 ) -> Result<Recordings, StartError> {
     let folder = settings.data_dir.join("recordings");
     let reserve_bytes = settings.recording_reserve_megabytes.map(|megabytes| megabytes * 1_000_000);
@@ -382,7 +385,7 @@ fn start_recordings(
     let start = || {
         let catalogue = Arc::new(SqliteCatalogue::open(&path).map_err(io::Error::other)?);
         let config = RecordingsConfig { folder: folder.clone(), reserve_bytes };
-        Recordings::start(config, feed, workers, catalogue, failed)
+        Recordings::start(config, feed, workers, catalogue, failed, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })
 }

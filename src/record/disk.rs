@@ -61,9 +61,14 @@ impl Disk {
         let _ = self.jobs.send(Job::Work { recording: recording.into(), work });
     }
 
+    /// How much waits.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Relaxed)
+    }
+
     /// Whether so much waits that nothing should be added for now.
     pub fn is_behind(&self) -> bool {
-        self.waiting_bytes.load(Relaxed) > QUEUE_BYTES
+        self.waiting_bytes() > QUEUE_BYTES
     }
 
     /// The thread ends when all is written.

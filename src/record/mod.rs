@@ -23,6 +23,7 @@ use sfu::id::RoomId;
 use signaling::io::RecorderOrder;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
 pub use catalogue::{Catalogue, Query, RecordingSummary, SqliteCatalogue};
@@ -99,11 +100,12 @@ impl Recordings {
         workers: Vec<WorkerHandle>,
         catalogue: Arc<dyn Catalogue>,
         failed: UnboundedSender<Failed>,
+        metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         crate::secrets::make_folder(&config.folder)?;
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(config.folder.clone(), messages.clone(), catalogue.clone())?;
-        let recorder = recorder::start(inbox, feed, disk, workers, failed)?;
+        let recorder = recorder::start(inbox, feed, disk, workers, failed, metrics)?;
         let finishing = finish::start(config.folder.clone(), catalogue.clone())?;
         let threads = Mutex::new(vec![recorder, disk_thread, finishing]);
         Ok(Recordings { shared: Arc::new(Shared { config, messages, catalogue, threads }) })

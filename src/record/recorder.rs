@@ -1,6 +1,7 @@
 //! The recorder's thread: packets and orders in, work for the disk out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::JoinHandle;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::disk::{Disk, Work};
 use super::{Failed, Message};
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
 /// Orders come by a queue of their own and are looked at this often while packets come.
@@ -36,6 +38,7 @@ struct Thread {
     disk: Disk,
     workers: Vec<WorkerHandle>,
     failed: UnboundedSender<Failed>,
+    metrics: Arc<Metrics>,
     live: HashMap<RoomId, Live>,
     /// Those that were told to end, and still write.
     ending: Vec<Live>,
@@ -48,8 +51,9 @@ pub(super) fn start(
     disk: Disk,
     workers: Vec<WorkerHandle>,
     failed: UnboundedSender<Failed>,
+    metrics: Arc<Metrics>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let thread = Thread { feed, disk, workers, failed, live: HashMap::new(), ending: Vec::new() };
+    let thread = Thread { feed, disk, workers, failed, metrics, live: HashMap::new(), ending: Vec::new() };
     std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run(&inbox))
 }
 
@@ -95,6 +99,10 @@ impl Thread {
             }
             self.take_packets(packet);
             self.turn();
+            self.metrics.recordings.set(i64::try_from(self.live.len()).unwrap_or(i64::MAX));
+            self.metrics
+                .recording_queue_bytes
+                .set(i64::try_from(self.disk.waiting_bytes()).unwrap_or(i64::MAX));
         }
     }
 
@@ -107,6 +115,7 @@ impl Thread {
     fn take_packets(&mut self, first: Option<RecordedPacket>) {
         let refused = self.feed.refused.swap(0, Relaxed);
         if refused > 0 {
+            self.metrics.recording_packets_dropped.inc_by(refused);
             // Whose they were nobody knows.
             self.live.values_mut().for_each(|live| live.dropped += refused);
         }
@@ -116,6 +125,7 @@ impl Thread {
             let Some(packet) = next.take().or_else(|| self.feed.packets.try_recv().ok()) else { break };
             let Some(live) = self.live.get_mut(&packet.room) else { continue };
             if is_behind {
+                self.metrics.recording_packets_dropped.inc();
                 live.dropped += 1;
                 continue;
             }
@@ -134,7 +144,7 @@ impl Thread {
             if live.recorder.poll_timeout().is_some_and(|due| due <= now) {
                 live.recorder.handle(now, Input::Timeout);
             }
-            drain(live, &self.disk, &self.workers);
+            drain(live, &self.disk, &self.workers, &self.metrics);
         }
         self.live.retain(|_, live| !live.ended);
         self.ending.retain(|live| !live.ended);
@@ -147,6 +157,7 @@ impl Thread {
             Message::RoomGone(room) => self.stop(room),
             Message::DiskFailed(recording) => {
                 self.ending.retain(|live| live.id != recording);
+                self.metrics.recordings_ended.with_label_values(&["failed"]).inc();
                 let room = self.live.iter().find(|(_, live)| live.id == recording).map(|(room, _)| *room);
                 if let Some(room) = room {
                     self.live.remove(&room);
@@ -211,7 +222,7 @@ impl Thread {
     }
 }
 
-fn drain(live: &mut Live, disk: &Disk, workers: &[WorkerHandle]) {
+fn drain(live: &mut Live, disk: &Disk, workers: &[WorkerHandle], metrics: &Metrics) {
     while let Some(output) = live.recorder.poll_output() {
         let work = match output {
             Output::WantKeyframe { peer, source, layer } => {
@@ -222,13 +233,17 @@ fn drain(live: &mut Live, disk: &Disk, workers: &[WorkerHandle]) {
                 continue;
             }
             Output::Create { file, name } => Work::Create { file, name },
-            Output::Append { file, bytes } => Work::Append { file, bytes },
+            Output::Append { file, bytes } => {
+                metrics.recording_bytes.inc_by(bytes.len() as u64);
+                Work::Append { file, bytes }
+            }
             Output::Patch { file, at, bytes } => Work::Patch { file, at, bytes },
             Output::Close { file } => Work::Close { file },
             Output::Sync => Work::Sync,
             Output::Manifest(manifest) => Work::Manifest(manifest),
             Output::Done { manifest } => {
                 live.ended = true;
+                metrics.recordings_ended.with_label_values(&["final"]).inc();
                 tracing::info!(
                     recording = live.id,
                     tracks = manifest.tracks.len(),
