@@ -44,6 +44,9 @@ pub trait Catalogue: Send + Sync + 'static {
     /// Takes one out.
     fn remove(&self, id: &str);
 
+    /// Takes out all but these: the others are not on the disk.
+    fn keep_only(&self, ids: &BTreeSet<String>);
+
     /// Those that fit, the latest first.
     ///
     /// # Errors
@@ -184,6 +187,18 @@ impl Catalogue for SqliteCatalogue {
             .and_then(|_| connection.execute("DELETE FROM recordings WHERE id = ?", [id]));
         if let Err(error) = removed {
             tracing::error!(recording = id, %error, "a recording is in the catalogue until the next start");
+        }
+    }
+
+    fn keep_only(&self, ids: &BTreeSet<String>) {
+        let there = || -> Result<Vec<String>, rusqlite::Error> {
+            let connection = self.lock();
+            let mut statement = connection.prepare("SELECT id FROM recordings")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        match there() {
+            Ok(there) => there.iter().filter(|id| !ids.contains(*id)).for_each(|id| self.remove(id)),
+            Err(error) => tracing::error!(%error, "the catalogue of the recordings cannot be read"),
         }
     }
 

@@ -56,7 +56,12 @@ fn found_by_room_time_title_name_and_chat() {
     catalogue.put(folder.path(), &first);
     let listed = catalogue.list(&Query { limit: 10, ..Query::default() }).expect("listed");
     assert_eq!((listed.len(), listed[2].bytes, listed[2].duration_ms), (3, 110, 7000));
+    catalogue.keep_only(&["a", "b", "c", "x"].map(str::to_owned).into());
+    assert_eq!(ids(&catalogue, Query::default()), ["c", "b", "a"]);
     catalogue.remove("a");
     assert_eq!(text("pythag"), [""; 0]);
     assert_eq!(ids(&catalogue, Query::default()), ["c", "b"]);
+    catalogue.keep_only(&["b".to_owned()].into());
+    assert_eq!(ids(&catalogue, Query::default()), ["b"]);
+    assert_eq!(text("noether"), [""; 0]);
 }

@@ -19,6 +19,9 @@ pub(super) fn start(folder: PathBuf, catalogue: Arc<dyn Catalogue>) -> io::Resul
     // What is there now: recordings that begin from here on are nobody's to finish.
     let there: Vec<PathBuf> =
         std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let names = there.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    // Before any recording begins.
+    catalogue.keep_only(&names.collect());
     std::thread::Builder::new().name("recording-finish".into()).spawn(move || {
         for recording in there {
             let name =
