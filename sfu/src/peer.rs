@@ -40,6 +40,8 @@ const STRANGERS_PER_SECOND: u32 = 40;
 /// How long nothing must have come from a peer's address before a check from another one moves it there. A receiver reports each
 /// second or so, and far more often while media flows.
 const ROAM_AFTER: Duration = Duration::from_secs(1);
+/// What was on its way for so long before another way was taken is lost: longer than the pauses of a sender that is not.
+const LOST_AFTER: Duration = Duration::from_millis(300);
 /// Priority of an address that a peer has moved to: above that of any candidate in an offer (RFC 8445, section 5.1.2: type
 /// preferences end at 126).
 const ROAMED_PRIORITY: u32 = 127 << 24;
@@ -163,6 +165,8 @@ pub enum PeerOutput {
     Rtp(Incoming),
     /// The receiver asks for a keyframe on this slot.
     KeyframeRequest(Mid),
+    /// Media goes another way than before, after a silence in which what was sent either way was lost.
+    Moved,
     /// What the network to the receiver is estimated to carry, in bit/s.
     Estimate(u64),
     /// Loss (0 to 1) and round trip of one direction of one m-line, over the last interval.
@@ -455,9 +459,14 @@ impl Peer {
             _ => {}
         }
         self.detour = Some((way, now));
-        // What was sent into the void is lost, and of it the receiver will learn in a second or two.
+        self.note_move();
+    }
+
+    /// What was sent into the void is lost, and of it either side would learn in a second or two.
+    fn note_move(&mut self) {
         let pictures = self.egress.streams().filter(|stream| stream.kind == Kind::Video);
         self.pending.extend(pictures.map(|stream| PeerOutput::KeyframeRequest(stream.mid)));
+        self.pending.push_back(PeerOutput::Moved);
     }
 
     /// Has the engine send something of no consequence where it would send media now: it does not tell what a check has nominated, and only
@@ -590,8 +599,14 @@ impl Peer {
                         if transmit.proto == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
                     let path = Path { transport, local: transmit.source, remote: transmit.destination };
                     if along && self.path.is_none_or(|(known, _)| known != path) {
+                        let is_lost = |(_, heard)| now.saturating_duration_since(heard) >= LOST_AFTER;
+                        let was_lost = self.path.is_some_and(is_lost);
+                        let is_known = self.detour.is_some_and(|(way, _)| way == path);
                         self.path = Some((path, now));
                         self.detour = None;
+                        if was_lost && !is_known {
+                            self.note_move();
+                        }
                     }
                     let way = self.detour.filter(|_| along).map_or(path, |(way, _)| way);
                     return PeerOutput::Transmit { path: way, contents: transmit.contents.into() };

@@ -473,6 +473,7 @@ impl Room {
                         self.want_keyframe(now, track, layer);
                     }
                 }
+                PeerOutput::Moved => self.want_keyframes_of(now, key),
                 PeerOutput::Estimate(bits_per_second) => {
                     member.downstream.link.estimated(bits_per_second);
                     if member.downstream.is_tight(bits_per_second) {

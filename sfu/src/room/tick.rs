@@ -129,6 +129,23 @@ impl Room {
         }
     }
 
+    /// After a publisher's way was lost: whoever sees one of its pictures misses some of them.
+    pub(super) fn want_keyframes_of(&mut self, now: Instant, key: usize) {
+        let Some(member) = self.member(key) else { return };
+        let seen: Vec<(TrackRef, usize)> = Source::ALL
+            .into_iter()
+            .filter(|source| source.kind() == Kind::Video)
+            .filter_map(|source| Some((source, member.tracks[source.index()].as_ref()?)))
+            .filter(|(_, track)| track.is_open() && !track.subscribers.is_empty())
+            .flat_map(|(source, track)| {
+                (0..track.layers.len()).map(move |layer| (TrackRef { member: key, source }, layer))
+            })
+            .collect();
+        for (track, layer) in seen {
+            self.want_keyframe(now, track, layer);
+        }
+    }
+
     /// Repeats the requests whose keyframes have not come; each layer's own interval limits it.
     pub(super) fn ask_for_keyframes(&mut self, now: Instant) {
         if self.keyframes_wanted.is_empty() {

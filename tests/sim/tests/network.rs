@@ -98,6 +98,47 @@ fn a_new_address_is_followed_without_signalling() {
     }
 }
 
+/// Our page restarts ICE when nothing has come for 600 ms of what the server reports ten times a second, at which it looks five times a
+/// second (`web/packages/client/src/pulse.ts`), with signalling a round trip away.
+#[test]
+fn another_address_costs_a_second_of_media_where_the_page_looks_after_it() {
+    const UNHEARD: Duration = Duration::from_millis(600);
+    const LOOK: u64 = 200;
+    // With 50 ms each way the exchange for the restart, the checks and a keyframe alone take 400 ms.
+    for (delay, most) in [(5, 1000), (25, 1000), (50, 1300)] {
+        let mut gaps = Vec::new();
+        for seed in sim::seeds(20) {
+            let (mut world, ann, bob) = pair(seed);
+            let link = LinkConfig { delay: delay * MS, ..LinkConfig::default() };
+            world.set_link(ann, link);
+            world.run(2000 * MS);
+            assert!(both_see(&world, ann, bob), "seed {seed}");
+            world.step("another address").rebind(ann);
+            world.forget();
+            let begun = world.now();
+            // Looks are not in step with the network.
+            let found = UNHEARD + MS * u32::try_from(seed.wrapping_mul(77) % LOOK).unwrap();
+            let by_itself = world.run_until(found + 2 * delay * MS, |world| both_see(world, ann, bob));
+            if by_itself.is_none() {
+                world.step("the page restarts ICE").restart_ice(ann, false);
+                let took = world.run_until(4000 * MS, |world| both_see(world, ann, bob));
+                assert!(took.is_some(), "seed {seed}");
+            }
+            gaps.push(world.now() - begun);
+            world.run(1000 * MS);
+            assert!(both_see(&world, ann, bob), "seed {seed}: and stays");
+            world.assert_clean();
+        }
+        gaps.sort_unstable();
+        let p95 = gaps[gaps.len() * 95 / 100 - 1];
+        println!(
+            "{delay} ms: another address costs {:?} in the middle, {p95:?} at p95",
+            gaps[gaps.len() / 2]
+        );
+        assert!(p95 <= most * MS, "{delay} ms: {gaps:?}");
+    }
+}
+
 /// A browser checks all its ways all the time, and says which one it uses seconds after it does.
 #[test]
 fn a_check_leads_media_elsewhere_only_while_the_way_is_silent() {

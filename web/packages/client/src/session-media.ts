@@ -11,12 +11,14 @@ import { StatsReader } from './stats.js';
 import { SlotStreams } from './streams.js';
 
 /** How often the connection's pulse is felt. */
-const PULSE_MS = 500;
+const PULSE_MS = 200;
 
 export interface SessionMediaEvents {
   status(status: MediaStatus): void;
   /** Exchanges the offer of an ICE restart for its answer; undefined while signalling is away. Throws when it is refused. */
   restart(offer: string): Promise<RestartAnswer | undefined>;
+  /** The way of media may be dead: time to find out how signalling fares. `isStill` tells later whether nothing has come since. */
+  doubted(isStill: () => boolean): void;
   /** The way of media is dead. Signalling may have gone the same way, and would not know for a long time. */
   died(): void;
   /** Nothing else helps: the session has to be made anew. `attempt` counts from 0. */
@@ -175,7 +177,10 @@ export class SessionMedia {
     const pulse = new Pulse();
     this.#pulse = setInterval(() => {
       void link.pulse().then((report) => {
-        if (link !== this.#link || !pulse.take(beatOf(report), performance.now())) return;
+        if (link !== this.#link) return;
+        const finding = pulse.take(beatOf(report), performance.now());
+        if (finding === 'doubtful') this.events.doubted(() => link === this.#link && pulse.isDoubted);
+        if (finding !== 'dead') return;
         this.events.died();
         this.#watch?.networkChanged();
       });

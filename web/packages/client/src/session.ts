@@ -57,6 +57,8 @@ const JOIN_TIMEOUT_MS = 15_000;
 const PROBE_MS = 2000;
 /** The same when media is dead already, which makes it likely that this is too. A connection made anew for nothing costs little. */
 const DEAD_MS = 1000;
+/** The same while media is silent that should not be; a slow answer counts for nothing when media is back by then. */
+const DOUBT_MS = 500;
 
 /**
  * A participant's place in a class: signalling, media and the lesson under one roof. Listen with `on`, call `join`; after
@@ -662,6 +664,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     return new SessionMedia({ videoSlots: this.#videoSlots, audioSlots, codec }, this.#local, {
       status: (status) => this.emit('media', { status }),
       restart: (offer) => this.#restartIce(offer),
+      doubted: (isStill) => this.#probe(DOUBT_MS, isStill),
       died: () => this.#probe(DEAD_MS),
       rejoin: (attempt) => this.#rejoin('media', attempt),
     });
@@ -692,14 +695,14 @@ export class LecternSession extends Emitter<SessionEvents> {
     });
   }
 
-  #probe(withinMs = PROBE_MS): void {
+  #probe(withinMs = PROBE_MS, matters = () => true): void {
     const signal = this.#signal;
     if (!signal) return;
     if (!signal.connected) signal.connect();
     if (!this.#joined) return;
     const round = this.#round;
     signal.request('sync', { after: this.#feed.seq }, withinMs).catch((thrown: unknown) => {
-      if (!(thrown instanceof LecternError) || thrown.code !== 'timeout' || round !== this.#round) return;
+      if (!(thrown instanceof LecternError) || thrown.code !== 'timeout' || round !== this.#round || !matters()) return;
       this.#onLost();
       signal.reconnect(0);
     });
