@@ -1,4 +1,4 @@
-//! Lines 5 to 8 and 12: RTP and RTCP.
+//! Lines 5 to 8, 12 and 13: RTP and RTCP.
 
 use std::time::{Duration, Instant};
 
@@ -222,5 +222,35 @@ fn line_12_keyframe_requests() {
     assert!(!seen.keyframe_requests.is_empty(), "some must get through");
     drop(seen);
     drop((carol, viewers));
+    scene.close();
+}
+
+/// Line 13: a publisher that takes new SSRCs for its three layers and their repairs again and again, a thousand and more.
+#[test]
+fn line_13_a_thousand_ssrcs() {
+    let scene = Scene::open("line-13");
+    let mut greedy = Person::join(&scene.server, "bystanders", 13, "student");
+    greedy.publish();
+    let refused = || scene.server.metric("lectern_datagrams_refused_total");
+    let before = refused();
+    let began = Instant::now();
+    // A caller remembers the last of what it has sent.
+    let mut ssrcs = std::collections::BTreeSet::new();
+    while ssrcs.len() < 1_000 {
+        assert!(began.elapsed() < Duration::from_secs(60), "only {} streams", ssrcs.len());
+        greedy.caller.order(|client, now| client.restart_source(now, Source::Camera));
+        std::thread::sleep(Duration::from_millis(60));
+        ssrcs.extend(sent(&greedy.caller, is_rtp).iter().map(|datagram| datagram[8..12].to_vec()));
+    }
+    // What they cost is capped: most are not even looked at.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        refused() - before > 100.0,
+        "{} packets of {} streams were refused",
+        refused() - before,
+        ssrcs.len()
+    );
+    // Whoever is greedy has harmed nobody but themselves, and is still there.
+    greedy.signal.must("hand", &serde_json::json!({ "raised": true }));
     scene.close();
 }
