@@ -31,6 +31,7 @@ pub fn routes() -> Router<App> {
         .route("/check", get(|headers| page("check.html", headers)))
         .route("/desktop", get(|headers| page("desktop.html", headers)))
         .route("/room/{name}", get(room))
+        .route("/replay/{id}", get(|headers| page("replay.html", headers)))
         .route("/{file}", get(file))
         .route("/{folder}/{*rest}", get(nested))
 }

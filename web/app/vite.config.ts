@@ -10,6 +10,7 @@ function pages(): Plugin {
   const rewrite: Connect.NextHandleFunction = (request, _response, next) => {
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     if (path.startsWith('/room/')) request.url = '/room.html';
+    else if (path.startsWith('/replay/')) request.url = '/replay.html';
     else if (path === '/console') request.url = '/console.html';
     else if (path === '/check') request.url = '/check.html';
     else if (path === '/desktop') request.url = '/desktop.html';
@@ -37,7 +38,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       input: Object.fromEntries(
-        ['index', 'room', 'check', 'console', 'desktop'].map((page) => [
+        ['index', 'room', 'replay', 'check', 'console', 'desktop'].map((page) => [
           page,
           resolve(import.meta.dirname, `${page}.html`),
         ]),

@@ -6,6 +6,12 @@ export function clockTime(at: Date, language: string = languageTag.value): strin
   return new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit' }).format(at);
 }
 
+/** A day and its time: `Saturday, November 21, 2026 at 2:05 PM`; empty for what is no date. */
+export function longDate(at: Date, language: string = languageTag.value): string {
+  if (Number.isNaN(at.getTime())) return '';
+  return new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' }).format(at);
+}
+
 /** How long something has gone on: `0:07`, `12:34`, `1:02:03`. Never negative: clocks of two machines differ. */
 export function elapsed(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000));

@@ -2,11 +2,14 @@
 /* global navigator, DOMException, localStorage -- inside of the page */
 import { chromium } from 'playwright-core';
 
+import { answer, makeRecording } from './recording.mjs';
+
 const [origin, folder, ...only] = process.argv.slice(2);
 const DESKTOP = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SIDE = { width: 844, height: 390 };
 const at = (query) => `/src/preview/index.html?${query}`;
+const replay = (seconds) => `/replay/r#token=a.b.c&t=${seconds}`;
 const press =
   (...keys) =>
   async (page) => {
@@ -83,6 +86,19 @@ const SHOTS = [
   { name: 'rec-phone-more', path: at('students=4&rec'), size: PHONE, act: click('More'), dark: true },
   { name: 'rec-failed', path: at('role=student&students=4&rec=failed') },
   { name: 'rec-settings', path: at('role=student&students=3&rec'), act: click('Settings') },
+  { name: 'replay', path: replay(35), recording: {} },
+  { name: 'replay-dark', path: replay(35), recording: {}, act: press(' '), dark: true },
+  { name: 'replay-grid-people', path: replay(12), recording: { state: 'recovered' }, act: click('People: 5') },
+  { name: 'replay-contents', path: replay(31), recording: { mix: false }, act: click('Contents and search') },
+  { name: 'replay-zh', path: replay(35), recording: {}, zh: true },
+  { name: 'replay-live', path: replay(20), recording: { state: 'live' } },
+  { name: 'replay-empty', path: replay(0), recording: { empty: true } },
+  { name: 'replay-phone', path: replay(35), recording: {}, size: PHONE },
+  { name: 'replay-phone-chat-dark', path: replay(35), recording: {}, size: PHONE, act: click('Chat'), dark: true },
+  { name: 'replay-phone-side', path: replay(35), recording: {}, size: SIDE },
+  { name: 'replay-wrong', path: '/replay/r' },
+  { name: 'replay-expired-dark', path: replay(1), recording: 'token-expired', dark: true },
+  { name: 'replay-unreachable-zh', path: replay(1), recording: 'abort', zh: true, size: PHONE },
   ...['left', 'ended', 'removed', 'replaced', 'expired', 'wrong-link', 'room-full', 'unreachable'].map(
     (kind, index) => ({
       name: `outcome-${kind}`,
@@ -188,6 +204,14 @@ for (const shot of SHOTS) {
           entry('piano', 'Piano with Lucía', 'student', 1500),
         ]),
       );
+    });
+  }
+  if (shot.recording) {
+    const made = typeof shot.recording === 'string' ? undefined : makeRecording(`${folder}/media`, shot.recording);
+    await page.route('**/api/recordings/**', (route) => {
+      if (made) return route.fulfill(answer(made, route.request().url(), route.request().headers()));
+      if (shot.recording === 'abort') return route.abort();
+      return route.fulfill({ status: 401, json: { error: { code: shot.recording, message: '' } } });
     });
   }
   if (shot.api) {

@@ -1,0 +1,2 @@
+/** A panel beside the pictures. */
+export type ReplayPanel = 'chat' | 'people' | 'contents';
