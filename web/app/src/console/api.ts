@@ -38,6 +38,30 @@ export interface ConsoleNode {
   workers: ConsoleWorker[];
 }
 
+/** A recording, as the list has it. */
+export interface ConsoleRecording {
+  id: string;
+  room: string;
+  title: string;
+  lesson: string;
+  state: 'live' | 'final' | 'recovered';
+  /** RFC 3339 in UTC. */
+  began: string;
+  durationMs: number;
+  bytes: number;
+  tracks: number;
+  /** Names of those who are in it. */
+  people: string[];
+}
+
+/** Which recordings to list. */
+export interface RecordingQuery {
+  text: string;
+  /** The `began` of the last one that was listed: only older ones. */
+  before?: string;
+  limit: number;
+}
+
 /** Asks for a link. */
 export interface TokenRequest {
   room: string;
@@ -56,7 +80,7 @@ export interface MadeLink {
 }
 
 /** Why the server did not answer. */
-export type ApiProblem = 'key' | 'unreachable' | 'refused' | 'server';
+export type ApiProblem = 'key' | 'unreachable' | 'refused' | 'missing' | 'server';
 
 /** A failed call. */
 export class ApiError extends Error {
@@ -118,6 +142,30 @@ export class ConsoleApi {
     return { url: new URL(url, origin).href, expiresAt: made.expiresAt };
   }
 
+  /** Recordings, the latest first. */
+  async recordings({ text, before, limit }: RecordingQuery): Promise<ConsoleRecording[]> {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (text !== '') query.set('q', text);
+    if (before !== undefined) query.set('before', before);
+    const { recordings } = (await this.call('GET', `/api/recordings?${query.toString()}`)) as {
+      recordings?: ConsoleRecording[];
+    };
+    return recordings ?? [];
+  }
+
+  /** Makes a link to a recording; the address is absolute. */
+  async recordingLink(id: string, ttlSeconds: number, origin: string): Promise<MadeLink> {
+    const path = `/api/recordings/${encodeURIComponent(id)}/links`;
+    const made = (await this.call('POST', path, { ttlSeconds })) as { token: string; url?: string; expiresAt: string };
+    const url = made.url ?? `/replay/${encodeURIComponent(id)}#token=${made.token}`;
+    return { url: new URL(url, origin).href, expiresAt: made.expiresAt };
+  }
+
+  /** Removes a recording for good. */
+  async deleteRecording(id: string): Promise<void> {
+    await this.call('DELETE', `/api/recordings/${encodeURIComponent(id)}`);
+  }
+
   private async call(method: string, path: string, body?: unknown): Promise<unknown> {
     const response = await this.fetcher(path, {
       method,
@@ -131,8 +179,10 @@ export class ConsoleApi {
     }).catch(() => {
       throw new ApiError('unreachable');
     });
+    if (response.status === 404) throw new ApiError('missing', await detailOf(response));
     if (response.status === 401 || response.status === 403) throw new ApiError('key');
     if (!response.ok) throw new ApiError(response.status < 500 ? 'refused' : 'server', await detailOf(response));
+    if (response.status === 204) return undefined;
     return response.json().catch(() => {
       throw new ApiError('server');
     });

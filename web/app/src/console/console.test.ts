@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { effectScope } from 'vue';
 
 import { ApiError, ConsoleApi, keyFromHash, type Fetch } from './api';
+import { listRecordings, type RecordingList } from './recordings';
 import { sinceStart } from './uptime';
 
 interface Call {
@@ -69,6 +71,76 @@ describe('console API', () => {
     expect(await problemOf(api(() => new Response('', { status: 503 })).api.node())).toEqual(['server', undefined]);
     const refusal = () => Response.json({ error: { code: 'bad-request', message: 'no such role' } }, { status: 400 });
     expect(await problemOf(api(refusal).api.node())).toEqual(['refused', 'no such role']);
+  });
+});
+
+describe('recordings', () => {
+  it('are asked for with what is looked for, from the last one on', async () => {
+    const { api: client, calls } = api(() => Response.json({ recordings: [{ id: 'r1' }] }));
+    await client.recordings({ text: '', limit: 21 });
+    expect(await client.recordings({ text: 'bo & co', before: '2026-11-21T09:00:00.000Z', limit: 21 })).toHaveLength(1);
+    expect(calls.map(({ path }) => path)).toEqual([
+      '/api/recordings?limit=21',
+      '/api/recordings?limit=21&q=bo+%26+co&before=2026-11-21T09%3A00%3A00.000Z',
+    ]);
+  });
+
+  it('are linked to and deleted', async () => {
+    const { api: client, calls } = api(({ init }) =>
+      init.method === 'DELETE'
+        ? new Response(null, { status: 204 })
+        : Response.json({ token: 'a.b', expiresAt: '' }, { status: 201 }),
+    );
+    expect((await client.recordingLink('r1', 60, 'https://class.example')).url).toBe(
+      'https://class.example/replay/r1#token=a.b',
+    );
+    await client.deleteRecording('r1');
+    expect(calls.map(({ path, init }) => [init.method, path])).toEqual([
+      ['POST', '/api/recordings/r1/links'],
+      ['DELETE', '/api/recordings/r1'],
+    ]);
+    expect(calls[0]?.init.body).toBe('{"ttlSeconds":60}');
+    expect(await problemOf(api(() => new Response('', { status: 404 })).api.deleteRecording('r1'))).toEqual([
+      'missing',
+      undefined,
+    ]);
+  });
+
+  describe('in the list', () => {
+    const recording = (at: number) => ({ id: `r${at}`, began: `2026-11-${String(60 - at)}T09:00:00.000Z` });
+
+    it('come in steps, without gaps and twins', async () => {
+      const all = Array.from({ length: 45 }, (_, index) => recording(index));
+      const { api: client } = api(({ path }) => {
+        const query = new URL(path, 'https://x').searchParams;
+        const before = query.get('before') ?? '9';
+        return Response.json({
+          recordings: all.filter(({ began }) => began < before).slice(0, Number(query.get('limit'))),
+        });
+      });
+      const scope = effectScope();
+      const list = scope.run(() => listRecordings(() => client)) as RecordingList;
+      await list.reload();
+      expect([list.items.value?.length, list.hasMore.value]).toEqual([20, true]);
+      await list.more();
+      await list.more();
+      expect([list.items.value?.map(({ id }) => id), list.hasMore.value]).toEqual([all.map(({ id }) => id), false]);
+      list.drop('r3');
+      expect(list.items.value).toHaveLength(44);
+      scope.stop();
+    });
+
+    it('keep what they show when the server is away', async () => {
+      let away = false;
+      const { api: client } = api(() => (away ? new TypeError('x') : Response.json({ recordings: [recording(1)] })));
+      const scope = effectScope();
+      const list = scope.run(() => listRecordings(() => client)) as RecordingList;
+      await list.reload();
+      away = true;
+      await list.reload();
+      expect([list.problem.value, list.items.value?.length]).toEqual(['unreachable', 1]);
+      scope.stop();
+    });
   });
 });
 

@@ -113,6 +113,13 @@ const SHOTS = [
   { name: 'console', path: '/console#key=right', api: 200 },
   { name: 'console-dark-zh', path: '/console#key=right', api: 200, dark: true, zh: true },
   { name: 'console-phone', path: '/console#key=right', api: 200, size: PHONE },
+  {
+    name: 'console-delete-dark',
+    path: '/console#key=right',
+    api: 200,
+    dark: true,
+    act: click('Delete Piano with Lucía'),
+  },
   { name: 'console-empty', path: '/console#key=right', api: 'empty' },
 ];
 
@@ -143,6 +150,18 @@ const rooms = [
     participants: participants.slice(0, 2),
   },
 ];
+const recordings = ['live', 'final', 'recovered'].map((state, index) => ({
+  id: `r${index}`,
+  room: index === 1 ? 'piano' : 'algebra-7b',
+  title: index === 1 ? 'Piano with Lucía' : 'Algebra, class 7b',
+  lesson: 'l',
+  state,
+  began: new Date(Date.UTC(2026, 10, 21 - index, 9)).toISOString(),
+  durationMs: 2.7e6 + index * 4e5,
+  bytes: 4.1e8 + index * 3e8,
+  tracks: 9,
+  people: ['Ana Souza', 'Bo Lindqvist', '王小明', 'Dalia Farouk', 'Emeka Obi', 'Hana Suzuki'].slice(0, 2 + index * 2),
+}));
 const node = {
   version: '0.1.0',
   uptimeSeconds: 93_845,
@@ -219,7 +238,11 @@ for (const shot of SHOTS) {
       shot.api === 401
         ? route.fulfill({ status: 401, json: {} })
         : route.fulfill({
-            json: route.request().url().includes('node') ? node : { rooms: shot.api === 'empty' ? [] : rooms },
+            json: route.request().url().includes('node')
+              ? node
+              : route.request().url().includes('recordings')
+                ? { recordings: shot.api === 'empty' ? [] : recordings }
+                : { rooms: shot.api === 'empty' ? [] : rooms },
           }),
     );
   }
