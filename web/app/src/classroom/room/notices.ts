@@ -126,9 +126,9 @@ export function useNotices(room: Room, own: Own): void {
   }
 
   // Who comes into a class that is being recorded has heard no event of it.
-  if (room.state.value?.recording) {
-    toast({ text: t('notice.recording-started'), icon: 'record', tone: 'warn', key: 'recording' });
-  }
+  const running = room.state.value?.recording;
+  if (running?.paused) toast({ text: t('notice.recording-paused'), icon: 'pause', key: 'recording' });
+  else if (running) toast({ text: t('notice.recording-started'), icon: 'record', tone: 'warn', key: 'recording' });
 
   // The note asks to unmute: once that is done it is in the way.
   watch(
