@@ -59,7 +59,7 @@ pub trait Catalogue: Send + Sync + 'static {
 pub struct Query {
     /// Of this room alone.
     pub room: Option<String>,
-    /// With this text in the title, a name or the chat.
+    /// With this text in the title, the room's name, a person's, or the chat.
     pub text: Option<String>,
     /// That began before this time: RFC 3339 in UTC, to page on.
     pub before: Option<String>,
@@ -165,7 +165,7 @@ impl SqliteCatalogue {
         let number = transaction.last_insert_rowid();
         transaction.execute(
             "INSERT INTO words (rowid, title, people, chat) VALUES (?, ?, ?, ?)",
-            params![number, manifest.title, people, words.chat],
+            params![number, format!("{}\n{}", manifest.title, manifest.room), people, words.chat],
         )?;
         transaction.commit()?;
         Ok(())
@@ -220,7 +220,8 @@ impl Catalogue for SqliteCatalogue {
             "SELECT id, room, title, lesson, state, began, duration_ms, bytes, tracks, people FROM recordings
              WHERE (?1 IS NULL OR room = ?1) AND (?2 IS NULL OR began < ?2)
                AND (?3 IS NULL OR number IN (SELECT rowid FROM words WHERE words MATCH ?3))
-               AND (?4 IS NULL OR title LIKE ?4 ESCAPE '\\' OR people LIKE ?4 ESCAPE '\\')
+               AND (?4 IS NULL OR title LIKE ?4 ESCAPE '\\' OR people LIKE ?4 ESCAPE '\\'
+                    OR room LIKE ?4 ESCAPE '\\')
              ORDER BY began DESC, number DESC LIMIT ?5",
         )?;
         let rows =

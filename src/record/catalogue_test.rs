@@ -47,6 +47,8 @@ fn found_by_room_time_title_name_and_chat() {
         ("小明", "b"),
         ("0%", "a"),
         ("noether", "c"),
+        ("art", "b"),
+        ("ar", "b"),
     ] {
         assert_eq!(text(asked), [found], "{asked}");
     }
