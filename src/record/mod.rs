@@ -106,8 +106,9 @@ impl Recordings {
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(config.folder.clone(), messages.clone(), catalogue.clone())?;
         let recorder = recorder::start(inbox, feed, disk, workers, failed, metrics)?;
-        let finishing = finish::start(config.folder.clone(), catalogue.clone())?;
-        let threads = Mutex::new(vec![recorder, disk_thread, finishing]);
+        // Not waited for at the end: what it has not finished is finished at the next start.
+        finish::start(config.folder.clone(), catalogue.clone())?;
+        let threads = Mutex::new(vec![recorder, disk_thread]);
         Ok(Recordings { shared: Arc::new(Shared { config, messages, catalogue, threads }) })
     }
 
