@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { certificate } from './lib/certificate.mjs';
 import { executable, launchChromium } from './lib/chromium.mjs';
 import { Lab } from './lib/lab.mjs';
+import { looks } from './lib/looks.mjs';
 import { picture, stillMs } from './lib/measure.mjs';
 import { meet } from './lib/meet.mjs';
 import { sleep, until } from './lib/until.mjs';
@@ -327,7 +328,7 @@ if (!inside) {
     });
   }
 
-  test('another address, as from Wi-Fi to mobile: media is back by itself', { timeout: 90_000 }, async () => {
+  looks('another address, as from Wi-Fi to mobile: media is back by itself', { timeout: 90_000 }, async () => {
     site.firewall();
     const world = await at();
     // Whom nothing happens to.

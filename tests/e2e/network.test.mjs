@@ -1,6 +1,7 @@
 // Real browsers on bad networks: their media goes through the seeded link of the simulated world (lib/network.mjs).
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
+import { looks } from './lib/looks.mjs';
 import { bitsPerSecond, freezes, picture, sizes, sound, soundGapMs } from './lib/measure.mjs';
 import { ONE_PORT } from './lib/network.mjs';
 import { sleep, until } from './lib/until.mjs';
@@ -54,13 +55,9 @@ async function shows(lab, identity, wanted, within = 20_000) {
   return performance.now() - from;
 }
 
-const close = async ({ desk, students }) => {
-  for (const lab of [desk, ...students.map((student) => student.lab)]) await lab.close();
-};
-
-test(
+looks(
   '2 Mbit/s, 300 kbit/s and back: a smaller picture at once, sound without a gap, the large one again',
-  { timeout: 90_000 },
+  { timeout: 90_000, close: () => world.closeLabs() },
   async () => {
     const rate = (bitsPerSecond) => ({ down: { bitsPerSecond, delayMs: 20 } });
     const room = await classOf('rate', [rate(2_000_000)]);
@@ -93,46 +90,49 @@ test(
     assert.ok(smaller && afterMs(smaller) <= 2000, `down within 2 s: ${JSON.stringify(said)}`);
     assert.ok(said.gapMs <= 200, `sound: ${JSON.stringify(said)}`);
     assert.ok(larger, `top layer back within 10 s: ${JSON.stringify(said)}`);
-    await close(room);
   },
 );
 
-test('one at 200 kbit/s changes nothing for another', { timeout: 90_000 }, async () => {
-  const room = await classOf('neighbour', [{ down: { delayMs: 20 } }, { down: { delayMs: 20 } }]);
-  const [good, bad] = room.students;
-  await good.shows(FILM.width);
-  await bad.shows(FILM.width);
-  const over = async (seconds) => {
-    await good.lab.do('measure', good.identity, 100);
-    await sleep(seconds * 1000);
-    return picture(await good.lab.do('measured', good.identity), 'ada');
-  };
-  // Until the teacher's encoder has found its rate.
-  await sleep(6000);
-  const before = await over(5);
-  await bad.network.change({ down: { bitsPerSecond: 200_000, delayMs: 20 } });
-  const beside = await over(8);
-  const said = {
-    before: bitsPerSecond(before),
-    beside: bitsPerSecond(beside),
-    freezes: freezes(beside),
-    sizes: sizes(beside),
-  };
-  console.log(JSON.stringify(said));
-  // The other one has really come down.
-  const smaller = ({ type, kind, frameWidth }) => type === 'inbound-rtp' && kind === 'video' && frameWidth < FILM.width;
-  await until('the slow one has a smaller picture', async () => {
-    const { streams } = await bad.lab.do('figures');
-    return streams.some(smaller);
-  });
-  assert.ok(said.freezes.longestMs <= 500, JSON.stringify(said));
-  assert.deepEqual(
-    said.sizes.map(({ width }) => width),
-    [FILM.width],
-  );
-  assert.ok(Math.abs(said.beside - said.before) < 0.25 * said.before, JSON.stringify(said));
-  await close(room);
-});
+looks(
+  'one at 200 kbit/s changes nothing for another',
+  { timeout: 90_000, close: () => world.closeLabs() },
+  async () => {
+    const room = await classOf('neighbour', [{ down: { delayMs: 20 } }, { down: { delayMs: 20 } }]);
+    const [good, bad] = room.students;
+    await good.shows(FILM.width);
+    await bad.shows(FILM.width);
+    const over = async (seconds) => {
+      await good.lab.do('measure', good.identity, 100);
+      await sleep(seconds * 1000);
+      return picture(await good.lab.do('measured', good.identity), 'ada');
+    };
+    // Until the teacher's encoder has found its rate.
+    await sleep(6000);
+    const before = await over(5);
+    await bad.network.change({ down: { bitsPerSecond: 200_000, delayMs: 20 } });
+    const beside = await over(8);
+    const said = {
+      before: bitsPerSecond(before),
+      beside: bitsPerSecond(beside),
+      freezes: freezes(beside),
+      sizes: sizes(beside),
+    };
+    console.log(JSON.stringify(said));
+    // The other one has really come down.
+    const smaller = ({ type, kind, frameWidth }) =>
+      type === 'inbound-rtp' && kind === 'video' && frameWidth < FILM.width;
+    await until('the slow one has a smaller picture', async () => {
+      const { streams } = await bad.lab.do('figures');
+      return streams.some(smaller);
+    });
+    assert.ok(said.freezes.longestMs <= 500, JSON.stringify(said));
+    assert.deepEqual(
+      said.sizes.map(({ width }) => width),
+      [FILM.width],
+    );
+    assert.ok(Math.abs(said.beside - said.before) < 0.25 * said.before, JSON.stringify(said));
+  },
+);
 
 // The goals are 2 and 5 % (docs/benchmarks.md has what is measured); in 15 s with encoders, decoders and the server on the same two cores one
 // freeze is worth 2 %, so that what is held here is that the picture goes on.
@@ -140,7 +140,7 @@ for (const [loss, most] of [
   [0.05, 0.1],
   [0.1, 0.2],
 ]) {
-  test(`${loss * 100} % loss: the picture goes on`, { timeout: 90_000 }, async () => {
+  looks(`${loss * 100} % loss: the picture goes on`, { timeout: 90_000, close: () => world.closeLabs() }, async () => {
     const room = await classOf('loss', [{ down: { loss, delayMs: 25 } }]);
     const [{ lab, identity, network, shows }] = room.students;
     await shows(FILM.width);
@@ -157,6 +157,5 @@ for (const [loss, most] of [
     console.log(JSON.stringify(said));
     assert.ok(Math.abs(said.lost - loss) < loss / 2, `the network lost ${said.lost}`);
     assert.ok(said.share <= most && said.longestMs <= 2000, JSON.stringify(said));
-    await close(room);
   });
 }

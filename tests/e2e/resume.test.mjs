@@ -1,6 +1,7 @@
 // The signalling is cut while media flows: no gap in the picture, and no event lost or told twice.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { looks } from './lib/looks.mjs';
 import { picture, stillMs } from './lib/measure.mjs';
 import { sleep, until } from './lib/until.mjs';
 import { Front } from './lib/front.mjs';
@@ -18,67 +19,71 @@ after(async () => {
   await world?.stop();
 });
 
-test('a cut of the signalling: media goes on, missed events arrive in order', { timeout: 90_000 }, async () => {
-  const room = world.room('cut');
-  const steady = await world.lab();
-  await world.join(steady, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'seminar' });
-  const lab = await Lab.open(world.browser, shaky);
-  await world.join(lab, { room, identity: 'ben', look: 1 });
-  await lab.sees('ben', 'teacher', 0, { frames: 20 });
-  await steady.sees('teacher', 'ben', 1, { frames: 20 });
-  const joins = (await steady.do('events', 'teacher')).filter((event) => event.kind === 'joined').length;
+looks(
+  'a cut of the signalling: media goes on, missed events arrive in order',
+  { timeout: 90_000, close: () => world.closeLabs() },
+  async () => {
+    const room = world.room('cut');
+    const steady = await world.lab();
+    await world.join(steady, { room, identity: 'teacher', look: 0, role: 'teacher', preset: 'seminar' });
+    const lab = await Lab.open(world.browser, shaky);
+    await world.join(lab, { room, identity: 'ben', look: 1 });
+    await lab.sees('ben', 'teacher', 0, { frames: 20 });
+    await steady.sees('teacher', 'ben', 1, { frames: 20 });
+    const joins = (await steady.do('events', 'teacher')).filter((event) => event.kind === 'joined').length;
 
-  await lab.do('resetGaps', 'ben');
-  await steady.do('resetGaps', 'teacher');
-  shaky.cut();
-  await until('ben knows of the cut', async () => (await lab.report('ben')).connection.status === 'reconnecting');
-  for (let i = 0; i < 5; i += 1) await steady.call('teacher', 'chat', `while away ${i}`);
-  const seen = (await lab.report('ben')).pictures['teacher camera'].frames;
-  await until(
-    'the picture goes on during the cut',
-    async () => (await lab.report('ben')).pictures['teacher camera'].frames > seen + 20,
-  );
-  shaky.restore();
-  await until('ben is back', async () => (await lab.report('ben')).connection.status === 'connected', {
-    within: 30_000,
-  });
-  const report = await until('ben got what he missed', async () => {
-    const now = await lab.report('ben');
-    return now.state.chat.length === 5 && now;
-  });
-  assert.deepEqual(
-    report.state.chat.map((entry) => entry.text),
-    [0, 1, 2, 3, 4].map((i) => `while away ${i}`),
-  );
-  assert.deepEqual(
-    report.seqs,
-    [...new Set(report.seqs)].sort((a, b) => a - b),
-    'each event once, in order',
-  );
-  const teacher = await steady.report('teacher');
-  assert.equal(report.state.seq, teacher.state.seq);
-  // The same session went on: nobody left or joined.
-  const events = await steady.do('events', 'teacher');
-  assert.equal(events.filter((event) => event.kind === 'joined').length, joins);
-  assert.equal(events.filter((event) => event.kind === 'left').length, 0);
-  assert.equal(report.media, 'connected');
-  // Frames came 15 times a second all the while; a new media connection would have cost more than this.
-  assert.ok(
-    report.pictures['teacher camera'].gapMs < 500,
-    `ben's picture paused for ${report.pictures['teacher camera'].gapMs} ms`,
-  );
-  assert.ok(
-    teacher.pictures['ben camera'].gapMs < 500,
-    `the teacher's picture paused for ${teacher.pictures['ben camera'].gapMs} ms`,
-  );
-  // And ben can speak again.
-  await lab.call('ben', 'chat', 'back');
-  await until('the teacher reads it', async () => (await steady.report('teacher')).state.chat.at(-1).text === 'back');
-});
+    await lab.do('resetGaps', 'ben');
+    await steady.do('resetGaps', 'teacher');
+    shaky.cut();
+    await until('ben knows of the cut', async () => (await lab.report('ben')).connection.status === 'reconnecting');
+    for (let i = 0; i < 5; i += 1) await steady.call('teacher', 'chat', `while away ${i}`);
+    const seen = (await lab.report('ben')).pictures['teacher camera'].frames;
+    await until(
+      'the picture goes on during the cut',
+      async () => (await lab.report('ben')).pictures['teacher camera'].frames > seen + 20,
+    );
+    shaky.restore();
+    await until('ben is back', async () => (await lab.report('ben')).connection.status === 'connected', {
+      within: 30_000,
+    });
+    const report = await until('ben got what he missed', async () => {
+      const now = await lab.report('ben');
+      return now.state.chat.length === 5 && now;
+    });
+    assert.deepEqual(
+      report.state.chat.map((entry) => entry.text),
+      [0, 1, 2, 3, 4].map((i) => `while away ${i}`),
+    );
+    assert.deepEqual(
+      report.seqs,
+      [...new Set(report.seqs)].sort((a, b) => a - b),
+      'each event once, in order',
+    );
+    const teacher = await steady.report('teacher');
+    assert.equal(report.state.seq, teacher.state.seq);
+    // The same session went on: nobody left or joined.
+    const events = await steady.do('events', 'teacher');
+    assert.equal(events.filter((event) => event.kind === 'joined').length, joins);
+    assert.equal(events.filter((event) => event.kind === 'left').length, 0);
+    assert.equal(report.media, 'connected');
+    // Frames came 15 times a second all the while; a new media connection would have cost more than this.
+    assert.ok(
+      report.pictures['teacher camera'].gapMs < 500,
+      `ben's picture paused for ${report.pictures['teacher camera'].gapMs} ms`,
+    );
+    assert.ok(
+      teacher.pictures['ben camera'].gapMs < 500,
+      `the teacher's picture paused for ${teacher.pictures['ben camera'].gapMs} ms`,
+    );
+    // And ben can speak again.
+    await lab.call('ben', 'chat', 'back');
+    await until('the teacher reads it', async () => (await steady.report('teacher')).state.chat.at(-1).text === 'back');
+  },
+);
 
-test(
+looks(
   'half a minute without signalling: no gap, and what was said meanwhile is said',
-  { timeout: 120_000 },
+  { timeout: 120_000, close: () => world.closeLabs() },
   async () => {
     const room = world.room('long');
     const steady = await world.lab();

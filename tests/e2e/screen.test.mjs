@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Classroom } from './lib/classroom.mjs';
+import { looks } from './lib/looks.mjs';
 import { bitsPerSecond, framesPerSecond, picture } from './lib/measure.mjs';
 import { ONE_PORT } from './lib/network.mjs';
 import { sleep, until } from './lib/until.mjs';
@@ -35,7 +36,7 @@ async function shared(prefix, { down = {}, codec = 'vp8', ...screen }) {
   return { desk, lab };
 }
 
-test('text is readable, page after page', { timeout: 90_000 }, async () => {
+looks('text is readable, page after page', { timeout: 90_000, close: () => world.closeLabs() }, async () => {
   const { desk, lab } = await shared('readable', { everyMs: 4000, down: { delayMs: 20 } });
   await until('the screen is seen', () => lab.do('reads', 'ben', 'ada'), { within: 20_000 });
   await lab.do('measure', 'ben', 200);
@@ -70,47 +71,51 @@ test('text is readable, page after page', { timeout: 90_000 }, async () => {
   await lab.close();
 });
 
-test('text at 500 kbit/s is readable, page after page', { timeout: 90_000 }, async () => {
-  const { desk, lab } = await shared('readable', {
-    codec: 'h264',
-    everyMs: 5000,
-    down: { bitsPerSecond: 500_000, delayMs: 20 },
-  });
-  await until('the screen is seen', () => lab.do('reads', 'ben', 'ada'), { within: 20_000 });
-  await lab.do('measure', 'ben', 200);
-  // How each page looked, again and again while it was shown.
-  const pages = new Map();
-  const from = Date.now();
-  while (Date.now() - from < 16_000) {
-    const seen = await lab.do('reads', 'ben', 'ada');
-    pages.set(seen.number, [...(pages.get(seen.number) ?? []), { ...seen, at: Date.now() - from }]);
-    await sleep(250);
-  }
-  const samples = picture(await lab.do('measured', 'ben'), 'ada', 'screen');
-  // The first page may have begun before, and the last has not been shown long.
-  const whole = [...pages.entries()].slice(1, -1);
-  const said = {
-    pages: whole.map(([number, views]) => ({
-      number,
-      best: Math.max(...views.map((view) => view.ssim)).toFixed(3),
-      readableAfterMs: (views.find((view) => view.ssim >= 0.95)?.at ?? NaN) - views[0].at,
-      width: views[0].width,
-    })),
-    bitsPerSecond: bitsPerSecond(samples),
-    framesPerSecond: framesPerSecond(samples),
-  };
-  console.log(JSON.stringify(said));
-  assert.ok(whole.length >= 2, JSON.stringify(said));
-  for (const [, views] of whole) {
-    assert.equal(views.at(-1).width, 1280, `full size: ${JSON.stringify(said)}`);
-    assert.ok(views.at(-1).ssim >= 0.95, `readable: ${JSON.stringify(said)}`);
-  }
-  // Somebody writes five letters a second.
-  assert.ok(said.framesPerSecond >= 1, JSON.stringify(said));
-  assert.ok(said.bitsPerSecond <= 500_000, JSON.stringify(said));
-  await desk.close();
-  await lab.close();
-});
+looks(
+  'text at 500 kbit/s is readable, page after page',
+  { timeout: 90_000, close: () => world.closeLabs() },
+  async () => {
+    const { desk, lab } = await shared('readable', {
+      codec: 'h264',
+      everyMs: 5000,
+      down: { bitsPerSecond: 500_000, delayMs: 20 },
+    });
+    await until('the screen is seen', () => lab.do('reads', 'ben', 'ada'), { within: 20_000 });
+    await lab.do('measure', 'ben', 200);
+    // How each page looked, again and again while it was shown.
+    const pages = new Map();
+    const from = Date.now();
+    while (Date.now() - from < 16_000) {
+      const seen = await lab.do('reads', 'ben', 'ada');
+      pages.set(seen.number, [...(pages.get(seen.number) ?? []), { ...seen, at: Date.now() - from }]);
+      await sleep(250);
+    }
+    const samples = picture(await lab.do('measured', 'ben'), 'ada', 'screen');
+    // The first page may have begun before, and the last has not been shown long.
+    const whole = [...pages.entries()].slice(1, -1);
+    const said = {
+      pages: whole.map(([number, views]) => ({
+        number,
+        best: Math.max(...views.map((view) => view.ssim)).toFixed(3),
+        readableAfterMs: (views.find((view) => view.ssim >= 0.95)?.at ?? NaN) - views[0].at,
+        width: views[0].width,
+      })),
+      bitsPerSecond: bitsPerSecond(samples),
+      framesPerSecond: framesPerSecond(samples),
+    };
+    console.log(JSON.stringify(said));
+    assert.ok(whole.length >= 2, JSON.stringify(said));
+    for (const [, views] of whole) {
+      assert.equal(views.at(-1).width, 1280, `full size: ${JSON.stringify(said)}`);
+      assert.ok(views.at(-1).ssim >= 0.95, `readable: ${JSON.stringify(said)}`);
+    }
+    // Somebody writes five letters a second.
+    assert.ok(said.framesPerSecond >= 1, JSON.stringify(said));
+    assert.ok(said.bitsPerSecond <= 500_000, JSON.stringify(said));
+    await desk.close();
+    await lab.close();
+  },
+);
 
 test('a film moves when there is room', { timeout: 60_000 }, async () => {
   const { desk, lab } = await shared('film', { kind: 'film' });

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { certificate } from './lib/certificate.mjs';
 import { newPage } from './lib/chromium.mjs';
+import { looks } from './lib/looks.mjs';
 import { picture, stillMs } from './lib/measure.mjs';
 import { meet } from './lib/meet.mjs';
 import { relayOnly, tcpOnly } from './lib/relay.mjs';
@@ -36,7 +37,7 @@ test('media over TCP, on a port of its own', { timeout: 90_000 }, async () => {
 
 const SECRET = 'a secret for every relay';
 
-test('a network that lets no more UDP through: media goes on over TCP by itself', { timeout: 90_000 }, async () => {
+looks('a network that lets no more UDP through: media goes on over TCP by itself', { timeout: 90_000 }, async () => {
   const world = await World.start({ args: ['--workers', '1', '--turn-port', '0'] });
   try {
     const room = world.room('dies');

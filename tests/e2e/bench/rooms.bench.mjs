@@ -7,6 +7,7 @@ import { root } from '../lib/server.mjs';
 import { table } from './table.mjs';
 
 const ROOMS = [
+  ['lecture', 1],
   ['lecture', 10],
   ['lecture', 50],
   ['lecture', 150],

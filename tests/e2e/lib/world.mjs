@@ -8,6 +8,7 @@ import { Server } from './server.mjs';
 
 export class World {
   #labs = [];
+  #open = [];
   #networks = [];
   #rooms = 0;
 
@@ -38,7 +39,13 @@ export class World {
   async lab(options) {
     const lab = await Lab.open(this.browser, this.front, options);
     this.#labs.push(lab);
+    this.#open.push(lab);
     return lab;
+  }
+
+  /** Closes the pages that `lab` has opened since the last time, so that they do not work beside the next ones. */
+  async closeLabs() {
+    for (const lab of this.#open.splice(0)) await lab.close();
   }
 
   /** A network to open a lab in; the server must have been started with ONE_PORT. */
