@@ -7,7 +7,8 @@
 //! | line | what | test |
 //! |---|---|---|
 //! | 1-4 | DTLS: strangers, forged alerts, fragments, half-open handshakes | `handshake` |
-//! | 5-8, 12 | SRTP: replay, bad tags, third addresses, every first byte and length, keyframe requests | `rtp` |
+//! | 5-8, 12, 13 | SRTP: replay, bad tags, third addresses, every first byte and length, keyframe requests, a thousand streams | `rtp` |
+//! | 9-11 | sealed with the right keys and wrong inside: reports, media of each codec, feedback | `forged` |
 //! | 14, 15 | STUN: malformed, no amplification | `stun` |
 //! | 15-18 | TURN: strangers, peers that nobody may reach, quotas, credentials | `turn` |
 //! | 19-23 | WebSocket and Socket.IO: sizes, attachments, packets, half-finished upgrades, a client that does not read | `sockets` |
@@ -18,6 +19,7 @@
 #[allow(dead_code, reason = "other test programs use other parts")]
 #[path = "../support/caller.rs"]
 mod caller;
+mod forged;
 mod handshake;
 mod offers;
 mod people;

@@ -226,6 +226,11 @@ impl Person {
     ) -> Person {
         let caller = Caller::new(number, ClientConfig::new);
         prepare(&caller);
+        Person::join_as(server, room, number, role, caller)
+    }
+
+    /// Joins with this caller.
+    fn join_as(server: &Server, room: &str, number: u32, role: &str, caller: Caller) -> Person {
         let identity = format!("p{number}");
         let mut signal = Signal::connect(server.http, &server.token(room, &identity, role)).unwrap();
         let joined = signal.must("join", &join_request(&caller));
@@ -238,6 +243,14 @@ impl Person {
     /// Joins, and waits for media.
     pub fn join(server: &Server, room: &str, number: u32, role: &str) -> Person {
         let person = Person::join_with(server, room, number, role, |_| {});
+        eventually("media connects", PATIENCE, || person.caller.seen().connected);
+        person
+    }
+
+    /// Somebody who can send what no engine would, and waits for media.
+    pub fn forger(server: &Server, room: &str, number: u32, role: &str) -> Person {
+        let config = |number, address| ClientConfig { forges: true, ..ClientConfig::new(number, address) };
+        let person = Person::join_as(server, room, number, role, Caller::new(number, config));
         eventually("media connects", PATIENCE, || person.caller.seen().connected);
         person
     }

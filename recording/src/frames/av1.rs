@@ -81,8 +81,11 @@ impl Av1 {
         let mut index = 0;
         while !rest.is_empty() {
             index += 1;
+            if index > FRAME_UNITS {
+                return None;
+            }
             let element;
-            if count != 0 && index == count {
+            if count != 0 && index == usize::from(count) {
                 (element, rest) = (rest, &[][..]);
             } else {
                 let (len, tail) = read_leb128(rest)?;

@@ -167,7 +167,11 @@ proptest! {
                 vec![], vec![0x10], vec![0x90, 0x80, 0x81, 0x01], vec![0x08], vec![0xac, 0x81, 1, 0, 9], vec![0x78, 0, 4],
                 vec![0x7c, 0x85], vec![0x7c, 0x45], vec![0x67, 0x42, 0xc0, 0x1f], vec![0x68], vec![0x65], vec![0x18, 0x0a],
                 vec![0x08, 0x0c, 0x08], vec![0x58, 0x30], vec![0x90],
-            ]), prop::collection::vec(any::<u8>(), 0..60)),
+            ]), prop_oneof![
+                4 => prop::collection::vec(any::<u8>(), 0..60),
+                // The longest that a packet holds, of one byte: nothing but lengths of nothing, or of no end.
+                1 => (prop::sample::select(vec![0u8, 1, 0x7f, 0x80, 0xff]), 200usize..1_400).prop_map(|(byte, len)| vec![byte; len]),
+            ]),
             1..30,
         ),
         gap in 0usize..30,

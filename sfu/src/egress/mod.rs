@@ -8,7 +8,7 @@
 pub mod keys;
 pub mod packet;
 mod report;
-mod seal;
+pub mod seal;
 mod sent;
 
 use std::time::{Duration, Instant};

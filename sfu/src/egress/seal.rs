@@ -74,6 +74,11 @@ impl Sealer {
         })
     }
 
+    /// Goes on with this number of RTCP: of two that seal with the same keys, each needs numbers of its own.
+    pub fn number_rtcp_from(&mut self, number: u32) {
+        self.next_rtcp = number & !ENCRYPTED;
+    }
+
     /// Seals an RTP packet whose header has `header` bytes. `seq` is its sequence number with its rollovers. `None` if the cipher refuses, which it
     /// has no reason to.
     pub fn rtp(&mut self, ssrc: u32, seq: u64, header: usize, plain: &[u8]) -> Option<Vec<u8>> {

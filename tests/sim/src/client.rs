@@ -42,6 +42,7 @@
 
 mod encoder;
 mod engine;
+mod forge;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ use crate::decoder::{DecodedFrame, SlotDecoder};
 
 pub use encoder::VideoShape;
 use encoder::{AudioEncoder, Numbers, VideoEncoder};
+use forge::Forge;
+pub use forge::Mangle;
 
 /// A sending m-line of the offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +104,8 @@ pub struct ClientConfig {
     pub certificate: Option<DtlsCert>,
     /// Also report each media packet that arrives, as [`ClientEvent::Packet`].
     pub trace_packets: bool,
+    /// It can send what no engine would: [`Client::seal_rtcp`].
+    pub forges: bool,
 }
 
 impl ClientConfig {
@@ -122,6 +127,7 @@ impl ClientConfig {
             codecs: vec![Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1],
             certificate: None,
             trace_packets: false,
+            forges: false,
         }
     }
 
@@ -255,6 +261,7 @@ pub struct Client {
     last_error: Option<String>,
     /// The server's name and password in checks, from its last answer.
     server: (String, String),
+    forge: Forge,
 }
 
 impl std::fmt::Debug for Client {

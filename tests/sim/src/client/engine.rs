@@ -19,6 +19,7 @@ use str0m::rtp::{
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::encoder::{AudioEncoder, Line, Numbers, Outgoing, VideoEncoder, VideoShape};
+use super::forge::{self, Forge};
 use super::{Client, ClientConfig, ClientCounters, ClientEvent, ClientSlot, ClientTransmit, Red, far};
 use crate::codec::{DEPENDENCY_URI, Stamp, parse};
 use crate::decoder::{SlotDecoder, SlotPacket};
@@ -96,6 +97,9 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
             Codec::Opus => settings,
         };
     }
+    if config.forges {
+        settings = settings.set_crypto_provider(Arc::new(forge::listening()));
+    }
     if let Some(certificate) = &config.certificate {
         settings = settings.set_dtls_cert(certificate.clone());
     }
@@ -148,6 +152,7 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
         counters: ClientCounters::default(),
         last_error: None,
         server: (String::new(), String::new()),
+        forge: Forge::default(),
     }
 }
 
@@ -207,7 +212,11 @@ pub(super) fn feed(
 
 pub(super) fn drain(client: &mut Client, now: Instant) {
     loop {
-        match client.rtc.poll_output() {
+        let output = client.rtc.poll_output();
+        if client.config.forges {
+            client.forge.listen();
+        }
+        match output {
             Ok(Output::Timeout(at)) => {
                 client.engine_timeout = at;
                 return;
@@ -275,6 +284,9 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
         return;
     };
     client.counters.rtp_in += 1;
+    if client.config.forges {
+        client.forge.note(ssrc, *packet.seq_no);
+    }
     let pt = packet.header.payload_type;
     let params =
         client.rtc.codec_config().find(|params| params.pt() == pt || params.red() == Some(pt)).copied();
@@ -355,6 +367,7 @@ fn write(client: &mut Client, now: Instant, mut packet: Outgoing) {
         return;
     };
     client.counters.rtp_out += 1;
+    client.forge.mangle(&mut packet);
     let mut extensions = ExtensionValues {
         audio_level: packet.level_dbov,
         voice_activity: packet.level_dbov.map(|level| level > -60),
