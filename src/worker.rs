@@ -48,9 +48,6 @@ const OFFERS_PER_TURN: usize = 1;
 const FRAMES: usize = 4_096;
 const FRAMES_PER_TURN: usize = 64;
 
-/// Datagrams of the relay that wait to be sent: four full system calls.
-const RELAYED: usize = 1_024;
-
 /// Datagrams after which the node's output is sent while more wait in the batch: the first picture's packets leave before the
 /// last one's are worked on. Not for a full batch: a worker that has fallen behind does more work the larger its steps are.
 const STEP: usize = 16;
@@ -362,11 +359,13 @@ struct Outbox {
 }
 
 impl Datagrams for Outbox {
-    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) {
+    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) -> bool {
         // Full: the network does not take what comes, and what is late is worth nothing.
-        if self.queue.try_send(turn::transmit(from, to, contents)).is_ok() {
+        let taken = self.queue.try_send(turn::transmit(from, to, contents)).is_ok();
+        if taken {
             self.signals.waker.wake();
         }
+        taken
     }
 }
 
@@ -423,7 +422,7 @@ impl Worker {
         now: Instant,
     ) -> Self {
         let relay = config.relay.clone().map(|turn| {
-            let (queue, waiting) = sync_channel(RELAYED);
+            let (queue, waiting) = sync_channel(turn::DATAGRAMS_QUEUED);
             Relay { turn, outbox: Arc::new(Outbox { queue, signals: signals.clone() }), waiting }
         });
         Worker {

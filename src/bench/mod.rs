@@ -5,9 +5,9 @@
 //! from the generator's. Beside it stand yardsticks, fed with the same packets in the same run, because absolute figures
 //! tell more about a machine and its hour than about a server.
 
-mod coturn;
 mod histogram;
 mod media;
+mod relay;
 mod report;
 mod server;
 mod signalling;
@@ -27,6 +27,7 @@ use sim::client::{Client, ClientConfig};
 
 use histogram::Histogram;
 use media::{Joining, Media, Totals};
+pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
 use report::{Churn, Figures, Joins, Latency, Limit, Memory, Ratios, Step, Yardstick, Yardsticks};
 use server::Target;
@@ -141,8 +142,8 @@ pub fn run(options: &Options) -> Result<Report, String> {
 
     bare = bare.and(yardstick::bare(&traffic, half, false)?);
     segments = segments.and(yardstick::bare(&traffic, half, true)?);
-    let coturn = if coturn::is_installed() {
-        match coturn::relay(&traffic, options.time) {
+    let coturn = if relay::is_installed() {
+        match relay::coturn(&traffic, options.time) {
             Ok(cost) => Yardstick::measured(cost),
             Err(error) => Yardstick::failed(error),
         }
@@ -160,6 +161,14 @@ pub fn run(options: &Options) -> Result<Report, String> {
     };
     report.yardsticks = yardsticks;
     Ok(report)
+}
+
+/// Measures the relay alone, beside coturn.
+///
+/// # Errors
+/// When the server does not start or its relay refuses.
+pub fn run_relay(options: &Options) -> Result<RelayReport, String> {
+    relay::compare(&options.program, &options.traffic(), options.time, options.loss)
 }
 
 /// A room with its people.
@@ -180,7 +189,7 @@ impl<'a> Room<'a> {
     fn open(options: &'a Options, traffic: Traffic) -> Result<Room<'a>, String> {
         let target = match &options.running {
             Some((url, secret, pid)) => Target::running(url, secret.clone(), *pid)?,
-            None => Target::start(&options.program)?,
+            None => Target::start(&options.program, &[])?,
         };
         let empty = target.pid.map(Usage::read).transpose()?;
         let media = Media::start(target.http.ip()).map_err(|error| error.to_string())?;

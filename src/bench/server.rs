@@ -17,6 +17,8 @@ const FAREWELL: Duration = Duration::from_secs(8);
 pub struct Target {
     /// Where its signalling is.
     pub http: SocketAddr,
+    /// Where its relay is, on UDP.
+    pub turn: Option<SocketAddr>,
     /// Key of its tokens.
     pub secret: String,
     /// Its process, where it is on this machine.
@@ -34,6 +36,7 @@ pub struct Process {
 struct Ready {
     http: SocketAddr,
     pid: u32,
+    turn: Option<SocketAddr>,
 }
 
 impl Target {
@@ -53,14 +56,14 @@ impl Target {
         };
         let mut found = named.to_socket_addrs().map_err(|error| format!("--url: {named}: {error}"))?;
         let http = found.next().ok_or_else(|| format!("--url: {named} has no address"))?;
-        Ok(Target { http, secret, pid, child: None })
+        Ok(Target { http, turn: None, secret, pid, child: None })
     }
 
-    /// Starts `program serve` with one media worker on free ports of 127.0.0.1.
+    /// Starts `program serve` with one media worker on free ports of 127.0.0.1, and `more` arguments.
     ///
     /// # Errors
     /// When it cannot be started or is not ready in time; what it said last is in the text.
-    pub fn start(program: &Path) -> Result<Target, String> {
+    pub fn start(program: &Path, more: &[&str]) -> Result<Target, String> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
         let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -74,6 +77,7 @@ impl Target {
         command
             .args(["serve", "--http-listen", "127.0.0.1:0", "--udp-port", "0", "--workers", "1"])
             .args(["--public-ip", "127.0.0.1", "--drain-seconds", "1"])
+            .args(more)
             .arg("--data-dir")
             .arg(folder.join("data"))
             .arg("--ready-file")
@@ -84,8 +88,10 @@ impl Target {
             let log = fs::read_to_string(&said).unwrap_or_default();
             format!("the server to be measured {error}: {}", log.lines().last().unwrap_or("it said nothing"))
         })?;
-        let Ready { http, pid } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        Ok(Target { http, secret, pid: Some(pid), child: Some(process) })
+        let Ready { http, pid, turn } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        // A wildcard is reached at this machine.
+        let turn = turn.map(|address| SocketAddr::from(([127, 0, 0, 1], address.port())));
+        Ok(Target { http, turn, secret, pid: Some(pid), child: Some(process) })
     }
 
     /// Whether it is a child of this process, alone with its figures.
@@ -181,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_child_that_ends_at_once_is_an_error_with_what_it_said() {
-        let error = Target::start(Path::new("/bin/false")).err().unwrap();
+        let error = Target::start(Path::new("/bin/false"), &[]).err().unwrap();
         assert!(error.contains("has ended"), "{error}");
-        let error = Target::start(Path::new("/nonexistent/lectern")).err().unwrap();
+        let error = Target::start(Path::new("/nonexistent/lectern"), &[]).err().unwrap();
         assert!(error.contains("cannot be started"), "{error}");
     }
 }

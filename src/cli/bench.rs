@@ -1,12 +1,18 @@
 //! `lectern bench`: measures a server, see [`crate::bench`].
 
 use std::error::Error;
+use std::fmt::Display;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use serde::Serialize;
 use sfu::codec::Codec;
 
 use crate::bench::{self, Options, Scenario};
+
+/// The scenario that is no class: the relay's own.
+const RELAY: &str = "relay";
+const SCENARIOS: [&str; 4] = [Scenario::ALL[0].0, Scenario::ALL[1].0, Scenario::ALL[2].0, RELAY];
 
 const CODECS: [(&str, Codec); 4] =
     [("vp8", Codec::Vp8), ("vp9", Codec::Vp9), ("h264", Codec::H264), ("av1", Codec::Av1)];
@@ -18,6 +24,7 @@ The figures want a release build and a quiet machine with at least two cores: on
 Examples:
   lectern bench --scenario lecture --people 50
   lectern bench --scenario seminar --people 10 --codec vp9 --bitrate 800k
+  lectern bench --scenario relay --people 20
   lectern bench --url http://127.0.0.1:8080 --pid \"$(pidof lectern)\" --json";
 
 pub(super) fn command() -> Command {
@@ -28,12 +35,12 @@ pub(super) fn command() -> Command {
         .about("Measures a server with synthetic participants: CPU a packet, latency, memory, joins, and its limit")
         .after_help(EXAMPLES)
         .arg(
-            argument("scenario", "NAME", "lecture (1 to N), seminar (N by N), or churn (a lecture in which people come and go)")
+            argument("scenario", "NAME", "lecture (1 to N), seminar (N by N), churn (a lecture in which people come and go), or relay (the TURN relay alone, beside coturn)")
                 .default_value("lecture")
-                .value_parser(names(Scenario::ALL.map(|(name, _)| name))),
+                .value_parser(names(SCENARIOS)),
         )
         .arg(
-            argument("people", "N", "How many look on (lecture, churn: 1 to 2000), or take part (seminar: 2 to 26) [default: 50, seminar 10]")
+            argument("people", "N", "How many look on (lecture, churn: 1 to 2000; relay: 1 to 1500), or take part (seminar: 2 to 26) [default: 50, seminar 10]")
                 .value_parser(value_parser!(u32)),
         )
         .arg(
@@ -71,24 +78,44 @@ fn names<const N: usize>(names: [&'static str; N]) -> clap::builder::PossibleVal
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
-    let report = bench::run(&options(matches)?)?;
+    let options = options(matches)?;
+    if is_relay(matches) {
+        print(matches, &bench::run_relay(&options)?)
+    } else {
+        print(matches, &bench::run(&options)?)
+    }
+}
+
+fn print(matches: &ArgMatches, report: &(impl Serialize + Display)) -> Result<(), Box<dyn Error>> {
     if matches.get_flag("json") {
-        println!("{}", serde_json::to_string(&report)?);
+        println!("{}", serde_json::to_string(report)?);
     } else {
         print!("{report}");
     }
     Ok(())
 }
 
+fn is_relay(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("scenario").is_some_and(|name| name == RELAY)
+}
+
 fn options(matches: &ArgMatches) -> Result<Options, String> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let named = |name: &str| text(name).expect("it has a default");
-    let (name, scenario) =
-        Scenario::ALL.into_iter().find(|(name, _)| *name == named("scenario")).expect("clap has checked it");
+    // The relay carries what a lecture sends.
+    let (mut name, scenario) =
+        Scenario::ALL.into_iter().find(|(name, _)| *name == named("scenario")).unwrap_or(Scenario::ALL[0]);
+    let mut takes = scenario.people();
+    if is_relay(matches) {
+        (name, takes) = (RELAY, 1..=bench::RELAY_PEOPLE);
+        if text("url").is_some() {
+            return Err("--url: a relay is measured in a server that is started for it".to_owned());
+        }
+    }
     let usual = if scenario == Scenario::Seminar { 10 } else { 50 };
     let people = matches.get_one::<u32>("people").map_or(usual, |people| *people as usize);
-    if !scenario.people().contains(&people) {
-        let (least, most) = scenario.people().into_inner();
+    if !takes.contains(&people) {
+        let (least, most) = takes.into_inner();
         return Err(format!("--people: a {name} takes {least} to {most}, not {people}"));
     }
     let (_, codec) =

@@ -18,8 +18,10 @@ use crate::addresses;
 use crate::listener;
 use crate::udp::{ReceiveArena, SendArena, Socket, Waker, wait};
 
-/// Datagrams for clients that wait to be sent, as in the media worker: four full system calls.
-const QUEUE: usize = 1024;
+/// Datagrams for clients that wait to be sent: a large picture's to a thousand of them, which come at once.
+pub const DATAGRAMS_QUEUED: usize = 16_384;
+/// How many of them are sent before datagrams of clients have their turn: four full system calls.
+const BATCH: usize = 1024;
 /// Longest wait for a datagram, after which the thread sees that it is to end even if nobody wakes it.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How often a free port is looked for that is free for both transports.
@@ -49,7 +51,7 @@ impl Listening {
     pub(super) fn start(turn: &Turn, port: u16) -> io::Result<Self> {
         let (socket, streams) = bind(port)?;
         let address = socket.local_addr();
-        let (queue, waiting) = sync_channel(QUEUE);
+        let (queue, waiting) = sync_channel(DATAGRAMS_QUEUED);
         let outbox = Arc::new(Outbox {
             queue,
             waker: Waker::new()?,
@@ -110,12 +112,13 @@ struct Outbox {
 }
 
 impl Datagrams for Outbox {
-    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) {
-        let transmit = transmit(from, to, contents);
+    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) -> bool {
         // Full: the network does not take what comes, and what is late is worth nothing.
-        if self.queue.try_send(transmit).is_ok() && !self.woken.swap(true, SeqCst) {
+        let taken = self.queue.try_send(transmit(from, to, contents)).is_ok();
+        if taken && !self.woken.swap(true, SeqCst) {
             self.waker.wake();
         }
+        taken
     }
 }
 
@@ -135,7 +138,7 @@ fn carry(
     waiting: &Receiver<Transmit>,
 ) -> io::Result<()> {
     let (mut received, mut sending) = (ReceiveArena::default(), SendArena::default());
-    let mut batch: Vec<Transmit> = Vec::with_capacity(QUEUE);
+    let mut batch: Vec<Transmit> = Vec::with_capacity(BATCH);
     let out: Arc<dyn Datagrams> = outbox.clone();
     loop {
         if wait(&socket, &outbox.waker, LONGEST_WAIT)?.woken {
@@ -152,10 +155,32 @@ fn carry(
         }
         // Before the queue is emptied: what comes from now on wakes again.
         outbox.woken.store(false, SeqCst);
-        batch.extend(waiting.try_iter().take(QUEUE));
+        batch.extend(waiting.try_iter().take(BATCH));
+        if batch.len() == BATCH && !outbox.woken.swap(true, SeqCst) {
+            // There is more, and those who put it there have woken already.
+            outbox.waker.wake();
+        }
         if !batch.is_empty() {
             socket.send(&mut sending, &batch);
             batch.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_queue_does_not_take_is_told() {
+        let (queue, waiting) = sync_channel(2);
+        let (woken, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+        let outbox = Outbox { queue, waker: Waker::new().unwrap(), woken, stop };
+        let to = SocketAddr::from(([127, 0, 0, 1], 9));
+        let taken: Vec<bool> = (0..3).map(|number| outbox.send(None, to, vec![number])).collect();
+        assert_eq!(taken, [true, true, false]);
+        assert!(outbox.woken.load(SeqCst));
+        let contents: Vec<Vec<u8>> = waiting.try_iter().map(|transmit| transmit.contents).collect();
+        assert_eq!(contents, [[0], [1]]);
     }
 }

@@ -4,7 +4,7 @@
 //! [`Turn::handle_datagram`], and any stream of bytes (TCP, TLS) with [`Turn::serve_stream`]. `gate.rs`, `session.rs`,
 //! `filter.rs`, `credentials.rs` and `wire.rs` decide, without clock or socket; `relay.rs` and `listen.rs` carry out.
 
-mod credentials;
+pub mod credentials;
 mod filter;
 mod gate;
 mod listen;
@@ -24,9 +24,10 @@ use turn_types::stun::attribute::{AttributeStaticType, Username};
 use turn_types::stun::message::{BINDING, MessageClass};
 
 pub use filter::is_public;
-pub use listen::{Listening, transmit};
+pub use listen::{DATAGRAMS_QUEUED, Listening, transmit};
 pub use relay::Datagrams;
 pub use servers::IceServers;
+pub use wire::REALM;
 
 use self::filter::Filter;
 use self::gate::{Asker, Gate, Limits};
@@ -220,12 +221,12 @@ impl Turn {
         let client = lock(&self.shared.clients).get(&key).cloned();
         let asker = Asker { address: source, is_stream: false };
         let sink = || Sink::Datagrams { socket: socket.clone(), local: destination, client: source };
-        match self.shared.take(asker, client.as_ref(), contents, sink) {
-            Taken::Nothing => {}
-            Taken::Answer(answer) => socket.send(destination, source, answer),
+        let answer = match self.shared.take(asker, client.as_ref(), contents, sink) {
+            Taken::Nothing => return,
+            Taken::Answer(answer) => answer,
             Taken::Begun(client, answer) => {
                 lock(&self.shared.clients).insert(key, client);
-                socket.send(destination, source, answer);
+                answer
             }
             Taken::Ended(answer) => {
                 // Out of the map at once: the next message from there is a new client's.
@@ -233,8 +234,11 @@ impl Turn {
                 if let Some(client) = client {
                     client.end();
                 }
-                socket.send(destination, source, answer);
+                answer
             }
+        };
+        if !socket.send(destination, source, answer) {
+            self.shared.dropped("queue");
         }
     }
 

@@ -27,8 +27,8 @@ const PORTS_TRIED: usize = 16;
 
 /// Where datagrams for clients go: a socket, or a queue in front of one. It never blocks.
 pub trait Datagrams: Send + Sync {
-    /// Sends from this address of the machine, if it is known. What cannot be sent is lost, as datagrams are.
-    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>);
+    /// Sends from this address of the machine, if it is known. False when the queue is full and it is lost.
+    fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: Vec<u8>) -> bool;
 }
 
 /// The way to a client.
@@ -42,10 +42,7 @@ impl Sink {
     /// False when it was lost.
     pub(super) fn send(&self, bytes: Vec<u8>) -> bool {
         match self {
-            Sink::Datagrams { socket, local, client } => {
-                socket.send(*local, *client, bytes);
-                true
-            }
+            Sink::Datagrams { socket, local, client } => socket.send(*local, *client, bytes),
             // A client that does not take what comes loses it, as on any full link: congestion control sees that.
             Sink::Stream(queue) => queue.try_send(bytes).is_ok(),
         }
@@ -232,7 +229,7 @@ impl Shared {
         Taken::Nothing
     }
 
-    fn dropped(&self, reason: &str) {
+    pub(super) fn dropped(&self, reason: &str) {
         self.metrics.turn_dropped.with_label_values(&[reason]).inc();
     }
 }

@@ -167,7 +167,7 @@ fn what_the_relay_has_to_send_waits_for_nothing_else() {
     // Somebody who may yet send commands: without, the worker ends and lets everything lie.
     let (_commands, commands) = sync_channel(1);
     worker.commands = commands;
-    let (queue, waiting) = sync_channel(RELAYED);
+    let (queue, waiting) = sync_channel(turn::DATAGRAMS_QUEUED);
     let outbox = Arc::new(Outbox { queue, signals: worker.signals.clone() });
     worker.relay = Some(Relay { turn: Arc::default(), outbox: outbox.clone(), waiting });
     let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
