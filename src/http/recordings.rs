@@ -1,5 +1,7 @@
 //! Recordings: the list, one of them, its files, links to it, and its end. See `docs/http.md`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -20,7 +22,7 @@ use super::api::public_url;
 use super::auth::Viewer;
 use super::error::{Failure, not_found};
 use crate::clock;
-use crate::record::{self, Recordings};
+use crate::record::{self, CannotRemove, Recordings};
 
 /// Most entries of one answer, and how many when nothing is said.
 const LIST: (u32, u32) = (200, 50);
@@ -70,12 +72,8 @@ async fn list(
 }
 
 /// `GET /api/recordings/{id}`
-async fn one(
-    viewer: Viewer,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Manifest>, Failure> {
-    Ok(Json(find(&app, &viewer, &id).await?))
+async fn one(viewer: Viewer, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Failure> {
+    Ok(Json(&*find(&app, &viewer, &id).await?).into_response())
 }
 
 /// `DELETE /api/recordings/{id}`
@@ -89,14 +87,14 @@ async fn delete(
         Viewer::Operator | Viewer::Staff { is_teacher: true, .. } => {}
         Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
     }
-    if manifest.state == recording::manifest::State::Live {
-        return Err(ErrorReply::new(ErrorCode::Conflict, "the recording is still being made").into());
-    }
     let recordings = recordings(&app).await?.clone();
     let deleted = blocking(move || recordings.delete(&id)).await?;
-    deleted.map_err(|error| {
-        tracing::error!(%error, "a recording cannot be removed whole");
-        Failure::from(ErrorReply::new(ErrorCode::Unavailable, "the recording cannot be removed whole now"))
+    deleted.map_err(|error| match error {
+        CannotRemove::InUse => Failure::from(ErrorReply::new(ErrorCode::Conflict, error.to_string())),
+        CannotRemove::Io(error) => {
+            tracing::error!(%error, "a recording cannot be removed whole");
+            ErrorReply::new(ErrorCode::Unavailable, "the recording cannot be removed whole now").into()
+        }
     })?;
     tracing::info!(recording = manifest.id, room = manifest.room, "a recording was removed");
     Ok(StatusCode::NO_CONTENT)
@@ -170,7 +168,7 @@ async fn file(
 }
 
 /// The recording, if this viewer may watch it. Whoever may not is not told whether it exists.
-async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Manifest, Failure> {
+async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Arc<Manifest>, Failure> {
     if matches!(viewer, Viewer::Link(recording) if recording != id) {
         return Err(forbidden());
     }
@@ -181,7 +179,7 @@ async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Manifest, Failure>
         Viewer::Staff { room, .. } => manifest.room == *room,
         Viewer::Operator | Viewer::Link(_) => true,
     };
-    match manifest.filter(may) {
+    match manifest.filter(|manifest| may(manifest)) {
         Some(manifest) => Ok(manifest),
         None => Err(not_found().await),
     }

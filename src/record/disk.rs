@@ -15,6 +15,7 @@ use recording::recorder::FileId;
 
 use super::catalogue::Catalogue;
 use super::files::{has_manifest, write_manifest};
+use super::in_use::Hold;
 use super::{Message, finish};
 
 /// Bytes that wait for the disk, above which packets are thrown away before the recorders: at 100 Mbit/s, the time in which a
@@ -24,8 +25,8 @@ const QUEUE_BYTES: usize = 64 << 20;
 /// What there is to do for a recording.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Make its folder.
-    Begin,
+    /// Make its folder. The recording is held until it is finished, well or not.
+    Begin { hold: Option<Hold> },
     /// Make a file.
     Create { file: FileId, name: String },
     /// Write at its end.
@@ -99,7 +100,7 @@ pub(super) fn start(
         failures,
         catalogue,
         waiting_bytes: waiting_bytes.clone(),
-        files: HashMap::new(),
+        writing: HashMap::new(),
         failed: HashSet::new(),
     };
     let handle =
@@ -112,10 +113,17 @@ struct Thread {
     failures: Sender<Message>,
     catalogue: Arc<dyn Catalogue>,
     waiting_bytes: Arc<AtomicUsize>,
-    /// Open files of each recording.
-    files: HashMap<Arc<str>, BTreeMap<FileId, Open>>,
+    /// Those that are being made.
+    writing: HashMap<Arc<str>, Writing>,
     /// Recordings for which something could not be written: nothing more is.
     failed: HashSet<Arc<str>>,
+}
+
+#[derive(Default)]
+struct Writing {
+    files: BTreeMap<FileId, Open>,
+    /// Until it is finished.
+    _hold: Option<Hold>,
 }
 
 struct Open {
@@ -132,13 +140,14 @@ impl Thread {
             {
                 tracing::error!(recording = &*recording, %error, "a recording cannot be written any more");
                 self.failed.insert(recording.clone());
-                self.files.remove(&recording);
+                let writing = self.writing.remove(&recording);
                 // The recorder may have ended.
                 let _ = self.failures.send(Message::DiskFailed(recording.to_string()));
                 // What there is, is whole up to its last frames.
                 if let Some(manifest) = finish::repair(&self.folder.join(&*recording)) {
                     self.catalogue.put(&self.folder.join(&*recording), &manifest);
                 }
+                drop(writing);
             }
             self.waiting_bytes.fetch_sub(bytes, Relaxed);
         }
@@ -146,10 +155,14 @@ impl Thread {
 
     fn carry_out(&mut self, recording: &Arc<str>, work: Work) -> io::Result<()> {
         let folder = self.folder.join(&**recording);
-        let files = self.files.entry(recording.clone()).or_default();
+        let writing = self.writing.entry(recording.clone()).or_default();
+        let files = &mut writing.files;
         let not_open = || io::Error::other("a file that is not open");
         match work {
-            Work::Begin => crate::secrets::make_folder(&folder)?,
+            Work::Begin { hold } => {
+                writing._hold = hold;
+                crate::secrets::make_folder(&folder)?;
+            }
             Work::Create { file, name } => {
                 let path = folder.join(name);
                 let handle = File::options().write(true).create_new(true).open(path)?;
@@ -181,9 +194,9 @@ impl Thread {
                 }
             }
             Work::Done(manifest) => {
-                self.files.remove(recording);
                 write_manifest(&folder, &manifest)?;
                 self.catalogue.put(&folder, &manifest);
+                self.writing.remove(recording);
                 finish::seal_later(folder, self.catalogue.clone());
             }
         }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use recording::manifest::Manifest;
 
-const MANIFEST_FILE: &str = "manifest.json";
+/// The name of the manifest's file.
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
 
 /// Whether there is one.
 pub(super) fn has_manifest(folder: &Path) -> bool {

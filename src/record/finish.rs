@@ -12,10 +12,15 @@ use recording::recover;
 
 use super::catalogue::Catalogue;
 use super::files::{read_manifest, write_manifest};
+use super::in_use::InUse;
 
 /// Starts the thread that, once, finishes what was live when the last process ended, removes what was half removed, and fills the
 /// catalogue.
-pub(super) fn start(folder: PathBuf, catalogue: Arc<dyn Catalogue>) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(
+    folder: PathBuf,
+    catalogue: Arc<dyn Catalogue>,
+    in_use: InUse,
+) -> io::Result<JoinHandle<()>> {
     // What is there now: recordings that begin from here on are nobody's to finish.
     let there: Vec<PathBuf> =
         std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -34,6 +39,7 @@ pub(super) fn start(folder: PathBuf, catalogue: Arc<dyn Catalogue>) -> io::Resul
             }
             let Some(manifest) = read_manifest(&recording) else { continue };
             if manifest.state == State::Live {
+                let _hold = in_use.hold(&name);
                 if let Some(manifest) = repair(&recording) {
                     tracing::info!(
                         recording = manifest.id,

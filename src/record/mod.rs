@@ -11,6 +11,8 @@ mod catalogue;
 mod disk;
 mod files;
 mod finish;
+mod in_use;
+mod manifests;
 mod recorder;
 
 use std::path::PathBuf;
@@ -26,7 +28,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
+use self::manifests::Manifests;
+
 pub use catalogue::{Catalogue, Query, RecordingSummary, SqliteCatalogue};
+pub use in_use::{Hold, InUse};
 
 /// A recording could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,17 @@ pub enum CannotBegin {
     NoFolder,
 }
 
+/// Why a recording was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotRemove {
+    /// It is being made, finished or exported.
+    #[error("the recording is still being made, or something else works on it")]
+    InUse,
+    /// Something of it cannot be removed; it is not in the list any more all the same.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
 /// How to record.
 #[derive(Debug, Clone)]
 pub struct RecordingsConfig {
@@ -67,6 +83,8 @@ struct Shared {
     config: RecordingsConfig,
     messages: Sender<Message>,
     catalogue: Arc<dyn Catalogue>,
+    in_use: InUse,
+    manifests: Manifests,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -105,11 +123,14 @@ impl Recordings {
         crate::secrets::make_folder(&config.folder)?;
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(config.folder.clone(), messages.clone(), catalogue.clone())?;
-        let recorder = recorder::start(inbox, feed, disk, workers, failed, metrics)?;
+        let in_use = InUse::default();
+        let recorder = recorder::start(inbox, feed, disk, workers, failed, in_use.clone(), metrics)?;
         // Not waited for at the end: what it has not finished is finished at the next start.
-        finish::start(config.folder.clone(), catalogue.clone())?;
+        finish::start(config.folder.clone(), catalogue.clone(), in_use.clone())?;
         let threads = Mutex::new(vec![recorder, disk_thread]);
-        Ok(Recordings { shared: Arc::new(Shared { config, messages, catalogue, threads }) })
+        let manifests = Manifests::default();
+        let shared = Shared { config, messages, catalogue, in_use, manifests, threads };
+        Ok(Recordings { shared: Arc::new(shared) })
     }
 
     /// Whether a recording can begin now.
@@ -148,21 +169,32 @@ impl Recordings {
     }
 
     /// The manifest of a recording; none if there is no such recording.
-    pub fn manifest(&self, id: &str) -> Option<Manifest> {
-        files::read_manifest(&self.folder(id)?)
+    pub fn manifest(&self, id: &str) -> Option<Arc<Manifest>> {
+        self.shared.manifests.read(id, &self.folder(id)?)
+    }
+
+    /// Keeps a recording from being removed; nothing when it is being removed.
+    pub fn hold(&self, id: &str) -> Option<Hold> {
+        self.shared.in_use.hold(id)
+    }
+
+    /// Whether something works on it: it is being made, finished, exported or removed.
+    pub fn is_in_use(&self, id: &str) -> bool {
+        self.shared.in_use.has(id)
     }
 
     /// Removes a recording: out of the list, then from the disk.
     ///
     /// # Errors
-    /// When something of it cannot be removed; it is not in the list any more all the same.
-    pub fn delete(&self, id: &str) -> std::io::Result<()> {
+    /// When something works on it, or it cannot be removed.
+    pub fn delete(&self, id: &str) -> Result<(), CannotRemove> {
         let Some(folder) = self.folder(id) else { return Ok(()) };
+        let _claim = self.shared.in_use.claim(id).ok_or(CannotRemove::InUse)?;
         // Renamed first: what is half removed is not taken for a recording.
         let grave = self.shared.config.folder.join(format!(".deleted-{id}"));
         std::fs::rename(&folder, &grave)?;
         self.shared.catalogue.remove(id);
-        std::fs::remove_dir_all(&grave)
+        Ok(std::fs::remove_dir_all(&grave)?)
     }
 
     /// Ends all recordings in order, and waits until they are on the disk.
@@ -187,3 +219,7 @@ impl std::fmt::Debug for Recordings {
 fn usual_reserve(all: u64) -> u64 {
     (all / 20).max(5_000_000_000)
 }
+
+#[cfg(test)]
+#[path = "record_test.rs"]
+mod tests;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use signaling::io::RecorderOrder;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::disk::{Disk, Work};
+use super::in_use::InUse;
 use super::{Failed, Message};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -38,6 +38,7 @@ struct Thread {
     disk: Disk,
     workers: Vec<WorkerHandle>,
     failed: UnboundedSender<Failed>,
+    in_use: InUse,
     metrics: Arc<Metrics>,
     live: HashMap<RoomId, Live>,
     /// Those that were told to end, and still write.
@@ -51,9 +52,11 @@ pub(super) fn start(
     disk: Disk,
     workers: Vec<WorkerHandle>,
     failed: UnboundedSender<Failed>,
+    in_use: InUse,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let thread = Thread { feed, disk, workers, failed, metrics, live: HashMap::new(), ending: Vec::new() };
+    let (live, ending) = (HashMap::new(), Vec::new());
+    let thread = Thread { feed, disk, workers, failed, in_use, metrics, live, ending };
     std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run(&inbox))
 }
 
@@ -71,7 +74,7 @@ impl Thread {
             };
             let packet = match &first {
                 Some(_) => None,
-                None => match self.feed.packets.recv_timeout(self.wait()) {
+                None => match self.feed.wait(self.wait()) {
                     Ok(packet) => Some(packet),
                     Err(RecvTimeoutError::Timeout) => None,
                     // The workers have ended; what is left are orders.
@@ -113,7 +116,7 @@ impl Thread {
     }
 
     fn take_packets(&mut self, first: Option<RecordedPacket>) {
-        let refused = self.feed.refused.swap(0, Relaxed);
+        let refused = self.feed.refused();
         if refused > 0 {
             self.metrics.recording_packets_dropped.inc_by(refused);
             // Whose they were nobody knows.
@@ -122,7 +125,7 @@ impl Thread {
         let is_behind = self.disk.is_behind();
         let mut next = first;
         for _ in 0..PACKETS_AT_ONCE {
-            let Some(packet) = next.take().or_else(|| self.feed.packets.try_recv().ok()) else { break };
+            let Some(packet) = next.take().or_else(|| self.feed.next()) else { break };
             let Some(live) = self.live.get_mut(&packet.room) else { continue };
             if is_behind {
                 self.metrics.recording_packets_dropped.inc();
@@ -200,7 +203,8 @@ impl Thread {
                     state: json(serde_json::to_value(&state)),
                 };
                 tracing::info!(recording, room = state.room, "a recording begins");
-                self.disk.work(&recording, Work::Begin);
+                // An id is new, so that nobody can be removing it.
+                self.disk.work(&recording, Work::Begin { hold: self.in_use.hold(&recording) });
                 let recorder = Recorder::begin(now, begin);
                 self.live.insert(room, Live { id: recording, worker, recorder, dropped: 0, ended: false });
                 return;
