@@ -176,6 +176,10 @@ settings! {
             "Kinds of class (`tutoring`, `lecture`, `seminar`) in which a recording begins by itself when the first teacher or assistant comes. Who has not agreed to be recorded is left out all the same.";
         recording_reserve_megabytes: Option<u64> = "", some_within::<1, 1_000_000_000>,
             "No recording begins when less than this is free on the disk. When unset, the larger of 5 GB and a twentieth of the disk.";
+        recording_retention_days: u64 = "0", within::<0, 36_500>,
+            "Recordings are removed for good so many days after their end; 0: never. The API and the console can say something else of one.";
+        recording_retention_rooms: Vec<String> = "", |rooms| room_days(rooms),
+            "The same for rooms of their own, such as `exam=365,gym=7`; 0: never.";
     }
     "Running" {
         demo: bool = "false", any,
@@ -533,6 +537,24 @@ fn preset_names(presets: &[String]) -> Result<(), String> {
     let known = ["tutoring", "lecture", "seminar"];
     match presets.iter().find(|preset| !known.contains(&preset.as_str())) {
         Some(preset) => Err(format!("`{preset}` is none of tutoring, lecture and seminar")),
+        None => Ok(()),
+    }
+}
+
+/// Days by room, of texts that are checked.
+pub fn days_by_room(rooms: &[String]) -> std::collections::BTreeMap<String, u64> {
+    rooms.iter().filter_map(|text| room_with_days(text)).collect()
+}
+
+fn room_with_days(text: &str) -> Option<(String, u64)> {
+    let (room, days) = text.rsplit_once('=')?;
+    let days = days.trim().parse().ok().filter(|days| *days <= 36_500)?;
+    (!room.trim().is_empty()).then(|| (room.trim().to_owned(), days))
+}
+
+fn room_days(rooms: &[String]) -> Result<(), String> {
+    match rooms.iter().find(|text| room_with_days(text).is_none()) {
+        Some(text) => Err(format!("`{text}` is not a room with its days, 0 to 36500, such as exam=365")),
         None => Ok(()),
     }
 }

@@ -235,6 +235,7 @@ pub struct Metrics {
     pub turn_dropped: IntCounterVec,
     pub recordings: IntGauge,
     pub recordings_ended: IntCounterVec,
+    pub recordings_removed: IntCounterVec,
     pub recording_bytes: IntCounter,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
@@ -339,6 +340,11 @@ impl Metrics {
                 "lectern_recordings_ended_total",
                 "Recordings that have ended, by how: final, failed (they could not be written any more).",
                 "result",
+            ),
+            recordings_removed: counters(
+                "lectern_recordings_removed_total",
+                "Recordings that were removed, by why: asked, retention.",
+                "reason",
             ),
             recording_bytes: counter(
                 "lectern_recording_bytes_total",

@@ -18,10 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as Task;
 
 use crate::classrooms::{Classrooms, ClassroomsConfig};
-use crate::config::Settings;
+use crate::config::{Settings, days_by_room};
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::record::{Failed, Recordings, RecordingsConfig, SqliteCatalogue};
+use crate::record::{Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
@@ -384,7 +384,9 @@ fn start_recordings(
     let path = settings.data_dir.join("recordings.db");
     let start = || {
         let catalogue = Arc::new(SqliteCatalogue::open(&path).map_err(io::Error::other)?);
-        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes };
+        let rooms = days_by_room(&settings.recording_retention_rooms);
+        let retention = Rule { days: settings.recording_retention_days, rooms };
+        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention };
         Recordings::start(config, feed, workers, catalogue, failed, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })

@@ -14,12 +14,15 @@
 
 pub mod clock;
 pub mod frames;
+pub mod line;
 pub mod manifest;
 pub mod mix;
 pub mod recorder;
 pub mod recover;
 pub mod reorder;
+pub mod retention;
 pub mod timeline;
+pub mod tombstone;
 pub mod webm;
 
 #[cfg(test)]

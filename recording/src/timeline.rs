@@ -8,6 +8,8 @@ use serde_json::Value;
 use sfu::codec::Codec;
 use sfu::media::Source;
 
+use crate::line;
+
 /// Something that happened in a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +127,7 @@ pub enum EntryKind {
 /// Encodes an entry as a line, with its end.
 pub fn write(entry: &Entry) -> String {
     let json = serde_json::to_string(entry).expect("an entry has nothing that JSON does not");
-    format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()))
+    line::write(&json)
 }
 
 /// What [`read`] has found.
@@ -149,13 +151,9 @@ pub fn read(file: &[u8]) -> Timeline {
     Timeline { entries, whole_bytes }
 }
 
-fn read_line(line: &[u8]) -> Option<Entry> {
-    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (checksum, json) = line.split_once(' ')?;
-    if u32::from_str_radix(checksum, 16).ok()? != crc32c::crc32c(json.as_bytes()) {
-        return None;
-    }
-    serde_json::from_str(json).ok()
+/// Reads one line, with its end; nothing when it is torn, damaged, or no entry.
+pub fn read_line(bytes: &[u8]) -> Option<Entry> {
+    serde_json::from_str(line::read(bytes)?).ok()
 }
 
 #[cfg(test)]

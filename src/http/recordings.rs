@@ -22,7 +22,7 @@ use super::api::public_url;
 use super::auth::Viewer;
 use super::error::{Failure, not_found};
 use crate::clock;
-use crate::record::{self, CannotRemove, Recordings};
+use crate::record::{self, CannotRemove, CatalogueError, Keep, Recordings};
 
 /// Most entries of one answer, and how many when nothing is said.
 const LIST: (u32, u32) = (200, 50);
@@ -33,7 +33,7 @@ const LINK_SECONDS: (u64, u64) = (7 * 24 * 3600, 366 * 24 * 3600);
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/api/recordings", get(list))
-        .route("/api/recordings/{id}", get(one).delete(delete))
+        .route("/api/recordings/{id}", get(one).patch(change).delete(delete))
         .route("/api/recordings/{id}/links", post(link))
         .route("/api/recordings/{id}/files/{name}", get(file))
 }
@@ -61,19 +61,67 @@ async fn list(
     if !(1..=LIST.0).contains(&limit) {
         return Err(Failure::bad_request(format!("limit is not between 1 and {}", LIST.0)));
     }
-    let catalogue = recordings(&app).await?.catalogue().clone();
+    let recordings = recordings(&app).await?.clone();
     let asked = record::Query { room, text: query.q, before: query.before, limit };
-    let listed = blocking(move || catalogue.list(&asked)).await?;
-    let listed = listed.map_err(|error| {
-        tracing::error!(%error, "recordings cannot be listed");
-        Failure::from(ErrorReply::new(ErrorCode::Unavailable, "the catalogue does not answer"))
-    })?;
+    let listed = blocking(move || recordings.list(&asked)).await?.map_err(no_catalogue)?;
     Ok(Json(json!({"recordings": listed})).into_response())
+}
+
+fn no_catalogue(error: CatalogueError) -> Failure {
+    tracing::error!(%error, "recordings cannot be listed");
+    ErrorReply::new(ErrorCode::Unavailable, "the catalogue does not answer").into()
 }
 
 /// `GET /api/recordings/{id}`
 async fn one(viewer: Viewer, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Failure> {
     Ok(Json(&*find(&app, &viewer, &id).await?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Change {
+    /// There, but nothing: by the settings.
+    #[serde(deserialize_with = "Option::deserialize")]
+    keep_until: Option<String>,
+}
+
+/// `PATCH /api/recordings/{id}`: how long it is kept is the operator's to say.
+async fn change(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Response, Failure> {
+    if viewer != Viewer::Operator {
+        return Err(forbidden());
+    }
+    let manifest = find(&app, &viewer, &id).await?;
+    let change: Change =
+        serde_json::from_slice(&body).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let keep = match change.keep_until.as_deref() {
+        None => None,
+        Some(text) => Some(record::parse_keep(text).ok_or_else(|| {
+            Failure::bad_request(
+                "keepUntil is neither null, \"forever\" nor a time such as 2027-08-31T00:00:00.000Z",
+            )
+        })?),
+    };
+    if matches!(keep, Some(Keep::Until(until_ms)) if until_ms <= clock::wall().0) {
+        return Err(Failure::bad_request("keepUntil has passed; to remove the recording now, DELETE it"));
+    }
+    let recordings = recordings(&app).await?.clone();
+    let changed = blocking(move || {
+        recordings.keep(&id, keep)?;
+        recordings.listed(&id).map_err(std::io::Error::other)
+    });
+    let listed = changed.await?.map_err(|error| {
+        tracing::error!(recording = manifest.id, %error, "how long a recording is kept cannot be written down");
+        Failure::from(ErrorReply::new(ErrorCode::Unavailable, "this cannot be written down now"))
+    })?;
+    match listed {
+        Some(listed) => Ok(Json(listed).into_response()),
+        None => Err(not_found().await),
+    }
 }
 
 /// `DELETE /api/recordings/{id}`
@@ -82,13 +130,13 @@ async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    let manifest = find(&app, &viewer, &id).await?;
+    find(&app, &viewer, &id).await?;
     match viewer {
         Viewer::Operator | Viewer::Staff { is_teacher: true, .. } => {}
         Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
     }
     let recordings = recordings(&app).await?.clone();
-    let deleted = blocking(move || recordings.delete(&id)).await?;
+    let deleted = blocking(move || recordings.remove(&id, clock::wall())).await?;
     deleted.map_err(|error| match error {
         CannotRemove::InUse => Failure::from(ErrorReply::new(ErrorCode::Conflict, error.to_string())),
         CannotRemove::Io(error) => {
@@ -96,7 +144,6 @@ async fn delete(
             ErrorReply::new(ErrorCode::Unavailable, "the recording cannot be removed whole now").into()
         }
     })?;
-    tracing::info!(recording = manifest.id, room = manifest.room, "a recording was removed");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +12,7 @@ use std::thread::JoinHandle;
 use recording::manifest::Manifest;
 use recording::recorder::FileId;
 
-use super::catalogue::Catalogue;
+use super::archive::Archive;
 use super::files::{has_manifest, write_manifest};
 use super::in_use::Hold;
 use super::{Message, finish};
@@ -88,17 +87,12 @@ impl Work {
 }
 
 /// Starts it.
-pub(super) fn start(
-    folder: PathBuf,
-    failures: Sender<Message>,
-    catalogue: Arc<dyn Catalogue>,
-) -> io::Result<(Disk, JoinHandle<()>)> {
+pub(super) fn start(archive: Arc<Archive>, failures: Sender<Message>) -> io::Result<(Disk, JoinHandle<()>)> {
     let (jobs, queue) = channel();
     let waiting_bytes = Arc::<AtomicUsize>::default();
     let thread = Thread {
-        folder,
+        archive,
         failures,
-        catalogue,
         waiting_bytes: waiting_bytes.clone(),
         writing: HashMap::new(),
         failed: HashSet::new(),
@@ -109,9 +103,8 @@ pub(super) fn start(
 }
 
 struct Thread {
-    folder: PathBuf,
+    archive: Arc<Archive>,
     failures: Sender<Message>,
-    catalogue: Arc<dyn Catalogue>,
     waiting_bytes: Arc<AtomicUsize>,
     /// Those that are being made.
     writing: HashMap<Arc<str>, Writing>,
@@ -144,8 +137,8 @@ impl Thread {
                 // The recorder may have ended.
                 let _ = self.failures.send(Message::DiskFailed(recording.to_string()));
                 // What there is, is whole up to its last frames.
-                if let Some(manifest) = finish::repair(&self.folder.join(&*recording)) {
-                    self.catalogue.put(&self.folder.join(&*recording), &manifest);
+                if finish::repair(&self.archive.folder().join(&*recording)).is_some() {
+                    self.archive.put(&recording);
                 }
                 drop(writing);
             }
@@ -154,7 +147,7 @@ impl Thread {
     }
 
     fn carry_out(&mut self, recording: &Arc<str>, work: Work) -> io::Result<()> {
-        let folder = self.folder.join(&**recording);
+        let folder = self.archive.folder().join(&**recording);
         let writing = self.writing.entry(recording.clone()).or_default();
         let files = &mut writing.files;
         let not_open = || io::Error::other("a file that is not open");
@@ -190,14 +183,14 @@ impl Thread {
                 let is_first = !has_manifest(&folder);
                 write_manifest(&folder, &manifest)?;
                 if is_first {
-                    self.catalogue.put(&folder, &manifest);
+                    self.archive.put(recording);
                 }
             }
             Work::Done(manifest) => {
                 write_manifest(&folder, &manifest)?;
-                self.catalogue.put(&folder, &manifest);
+                self.archive.put(recording);
                 self.writing.remove(recording);
-                finish::seal_later(folder, self.catalogue.clone());
+                finish::seal_later(recording, self.archive.clone());
             }
         }
         Ok(())

@@ -3,57 +3,58 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use recording::manifest::{Manifest, State};
 use recording::recover;
 
-use super::catalogue::Catalogue;
+use super::archive::Archive;
 use super::files::{read_manifest, write_manifest};
-use super::in_use::InUse;
 
 /// Starts the thread that, once, finishes what was live when the last process ended, removes what was half removed, and fills the
 /// catalogue.
-pub(super) fn start(
-    folder: PathBuf,
-    catalogue: Arc<dyn Catalogue>,
-    in_use: InUse,
-) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(archive: Arc<Archive>) -> io::Result<JoinHandle<()>> {
     // What is there now: recordings that begin from here on are nobody's to finish.
-    let there: Vec<PathBuf> =
-        std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    let names = there.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let there = archive.ids()?;
     // Before any recording begins.
-    catalogue.keep_only(&names.collect());
+    archive.forget_missing()?;
     std::thread::Builder::new().name("recording-finish".into()).spawn(move || {
-        for recording in there {
-            let name =
-                recording.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if name.starts_with(".deleted-") {
-                if let Err(error) = std::fs::remove_dir_all(&recording) {
-                    tracing::error!(recording = name, %error, "a removed recording is still on the disk");
-                }
-                continue;
-            }
-            let Some(manifest) = read_manifest(&recording) else { continue };
-            if manifest.state == State::Live {
-                let _hold = in_use.hold(&name);
-                if let Some(manifest) = repair(&recording) {
-                    tracing::info!(
-                        recording = manifest.id,
-                        milliseconds = manifest.duration_ms,
-                        "a recording that was interrupted is whole again"
-                    );
-                    catalogue.put(&recording, &manifest);
-                    seal(&recording, catalogue.as_ref());
-                }
-            } else {
-                catalogue.put(&recording, &manifest);
-            }
+        if let Err(error) = archive.purge_buried() {
+            tracing::error!(%error, "removed recordings may still be on the disk");
+        }
+        for id in there {
+            finish(&archive, &id);
+            archive.put(&id);
         }
     })
+}
+
+/// Finishes what nobody makes any more and could not be finished before, and adds digests that are missing.
+pub(super) fn finish_all(archive: &Archive) {
+    match archive.ids() {
+        Ok(ids) => ids.iter().filter(|id| finish(archive, id)).for_each(|id| archive.put(id)),
+        Err(error) => tracing::error!(%error, "the folder of the recordings cannot be read"),
+    }
+}
+
+/// Whether something was done.
+fn finish(archive: &Archive, id: &str) -> bool {
+    let Some((folder, manifest)) = archive.path(id).zip(archive.manifest(id)) else { return false };
+    if manifest.state == State::Live {
+        // Somebody makes it.
+        let Some(_claim) = archive.in_use.claim(id) else { return false };
+        let Some(manifest) = repair(&folder) else { return false };
+        tracing::info!(
+            recording = manifest.id,
+            milliseconds = manifest.duration_ms,
+            "a recording that was interrupted is whole again"
+        );
+        seal(&folder);
+        return true;
+    }
+    !has_digests(&manifest) && seal(&folder)
 }
 
 /// Makes a whole recording of what is on the disk. Doing it again changes nothing.
@@ -104,35 +105,50 @@ fn try_repair(folder: &Path, manifest: &mut Manifest) -> io::Result<()> {
 }
 
 /// Adds the digests of its files to a finished recording, on a thread of its own: a long class takes seconds to read.
-pub(super) fn seal_later(folder: PathBuf, catalogue: Arc<dyn Catalogue>) {
-    let sealing = std::thread::Builder::new()
-        .name("recording-seal".into())
-        .spawn(move || seal(&folder, catalogue.as_ref()));
-    if let Err(error) = sealing {
+pub(super) fn seal_later(id: &str, archive: Arc<Archive>) {
+    let id = id.to_owned();
+    let seal = move || {
+        if archive.path(&id).is_some_and(|folder| seal(&folder)) {
+            archive.put(&id);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("recording-seal".into()).spawn(seal) {
         tracing::error!(%error, "a recording has no digests");
     }
 }
 
-fn seal(folder: &Path, catalogue: &dyn Catalogue) {
-    let Some(mut manifest) = read_manifest(folder) else { return };
-    let digest = |name: &str| -> io::Result<String> {
-        let mut hasher = blake3::Hasher::new();
-        io::copy(&mut File::open(folder.join(name))?, &mut hasher)?;
-        Ok(hasher.finalize().to_hex().to_string())
-    };
+/// Whether every file has its digest.
+pub(super) fn has_digests(manifest: &Manifest) -> bool {
+    manifest.tracks.iter().all(|track| track.blake3.is_some())
+        && manifest.mix.as_ref().is_none_or(|mix| mix.blake3.is_some())
+}
+
+/// The digest of a file, and how long it is.
+pub(super) fn digest(path: &Path) -> io::Result<(String, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let bytes = io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok((hasher.finalize().to_hex().to_string(), bytes))
+}
+
+/// Adds the digests. Whether they are there now.
+pub(super) fn seal(folder: &Path) -> bool {
+    let Some(mut manifest) = read_manifest(folder) else { return false };
     let sealed = (|| {
         for track in &mut manifest.tracks {
-            track.blake3 = Some(digest(&track.file)?);
+            track.blake3 = Some(digest(&folder.join(&track.file))?.0);
         }
         if let Some(mix) = &mut manifest.mix {
-            mix.blake3 = Some(digest(&mix.file)?);
+            mix.blake3 = Some(digest(&folder.join(&mix.file))?.0);
         }
         write_manifest(folder, &manifest)
     })();
     match sealed {
-        Ok(()) => catalogue.put(folder, &manifest),
+        Ok(()) => true,
         // Removed meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::error!(recording = manifest.id, %error, "a recording has no digests"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            tracing::error!(recording = manifest.id, %error, "a recording has no digests");
+            false
+        }
     }
 }

@@ -7,13 +7,17 @@
 //!
 //! Folders under `data_dir/recordings` are the truth; the catalogue (`catalogue.rs`) is made from them.
 
+mod archive;
 mod catalogue;
 mod disk;
 mod files;
 mod finish;
 mod in_use;
+mod keep;
 mod manifests;
 mod recorder;
+mod tombstones;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
@@ -23,15 +27,20 @@ use std::thread::JoinHandle;
 use recording::manifest::Manifest;
 use sfu::id::RoomId;
 use signaling::io::RecorderOrder;
+use signaling::time::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
-use self::manifests::Manifests;
+use self::archive::Archive;
 
-pub use catalogue::{Catalogue, Query, RecordingSummary, SqliteCatalogue};
-pub use in_use::{Hold, InUse};
+pub use archive::{CannotRemove, Listed};
+pub use catalogue::{Catalogue, CatalogueError, Query, RecordingSummary, SqliteCatalogue};
+pub use in_use::Hold;
+pub use keep::{parse as parse_keep, to_text as keep_text};
+pub use recording::retention::{Keep, Rule};
+pub use recording::tombstone::Reason;
 
 /// A recording could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,17 +62,6 @@ pub enum CannotBegin {
     NoFolder,
 }
 
-/// Why a recording was not removed.
-#[derive(Debug, thiserror::Error)]
-pub enum CannotRemove {
-    /// It is being made, finished or exported.
-    #[error("the recording is still being made, or something else works on it")]
-    InUse,
-    /// Something of it cannot be removed; it is not in the list any more all the same.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
 /// How to record.
 #[derive(Debug, Clone)]
 pub struct RecordingsConfig {
@@ -71,6 +69,8 @@ pub struct RecordingsConfig {
     pub folder: PathBuf,
     /// So much of the disk stays free; the larger of 5 GB and a twentieth when nothing is said.
     pub reserve_bytes: Option<u64>,
+    /// How long recordings are kept.
+    pub retention: Rule,
 }
 
 /// All recordings. Clones are the same.
@@ -82,9 +82,9 @@ pub struct Recordings {
 struct Shared {
     config: RecordingsConfig,
     messages: Sender<Message>,
-    catalogue: Arc<dyn Catalogue>,
-    in_use: InUse,
-    manifests: Manifests,
+    archive: Arc<Archive>,
+    /// Dropped to end the upkeep.
+    upkeep: Mutex<Option<Sender<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -120,17 +120,18 @@ impl Recordings {
         failed: UnboundedSender<Failed>,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
-        crate::secrets::make_folder(&config.folder)?;
+        let folder = config.folder.clone();
+        let archive = Arc::new(Archive::open(folder, config.retention.clone(), catalogue, metrics.clone())?);
         let (messages, inbox) = channel();
-        let (disk, disk_thread) = disk::start(config.folder.clone(), messages.clone(), catalogue.clone())?;
-        let in_use = InUse::default();
-        let recorder = recorder::start(inbox, feed, disk, workers, failed, in_use.clone(), metrics)?;
-        // Not waited for at the end: what it has not finished is finished at the next start.
-        finish::start(config.folder.clone(), catalogue.clone(), in_use.clone())?;
-        let threads = Mutex::new(vec![recorder, disk_thread]);
-        let manifests = Manifests::default();
-        let shared = Shared { config, messages, catalogue, in_use, manifests, threads };
-        Ok(Recordings { shared: Arc::new(shared) })
+        let (disk, disk_thread) = disk::start(archive.clone(), messages.clone())?;
+        let in_use = archive.in_use.clone();
+        let recorder = recorder::start(inbox, feed, disk, workers, failed, in_use, metrics)?;
+        // Neither is waited for at the end: what they have not done is done at the next start.
+        finish::start(archive.clone())?;
+        let (upkeep, ending) = channel();
+        upkeep::start(archive.clone(), ending)?;
+        let (threads, upkeep) = (Mutex::new(vec![recorder, disk_thread]), Mutex::new(Some(upkeep)));
+        Ok(Recordings { shared: Arc::new(Shared { config, messages, archive, upkeep, threads }) })
     }
 
     /// Whether a recording can begin now.
@@ -156,50 +157,62 @@ impl Recordings {
         let _ = self.shared.messages.send(Message::RoomGone(room));
     }
 
-    /// The list.
-    pub fn catalogue(&self) -> &Arc<dyn Catalogue> {
-        &self.shared.catalogue
+    /// Those that fit, the latest first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub fn list(&self, query: &Query) -> Result<Vec<Listed>, CatalogueError> {
+        self.shared.archive.list(query)
+    }
+
+    /// One recording of the list; none when it is not there.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub fn listed(&self, id: &str) -> Result<Option<Listed>, CatalogueError> {
+        self.shared.archive.get(id)
     }
 
     /// The folder of a recording, if the id is one that a recording can have.
     pub fn folder(&self, id: &str) -> Option<PathBuf> {
-        let fits = (1..=80).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        fits.then(|| self.shared.config.folder.join(id))
+        self.shared.archive.path(id)
     }
 
     /// The manifest of a recording; none if there is no such recording.
     pub fn manifest(&self, id: &str) -> Option<Arc<Manifest>> {
-        self.shared.manifests.read(id, &self.folder(id)?)
+        self.shared.archive.manifest(id)
     }
 
     /// Keeps a recording from being removed; nothing when it is being removed.
     pub fn hold(&self, id: &str) -> Option<Hold> {
-        self.shared.in_use.hold(id)
+        self.shared.archive.in_use.hold(id)
     }
 
-    /// Whether something works on it: it is being made, finished, exported or removed.
-    pub fn is_in_use(&self, id: &str) -> bool {
-        self.shared.in_use.has(id)
-    }
-
-    /// Removes a recording: out of the list, then from the disk.
+    /// Says how long a recording is kept; by the settings when nothing is said.
     ///
     /// # Errors
-    /// When something works on it, or it cannot be removed.
-    pub fn delete(&self, id: &str) -> Result<(), CannotRemove> {
-        let Some(folder) = self.folder(id) else { return Ok(()) };
-        let _claim = self.shared.in_use.claim(id).ok_or(CannotRemove::InUse)?;
-        // Renamed first: what is half removed is not taken for a recording.
-        let grave = self.shared.config.folder.join(format!(".deleted-{id}"));
-        std::fs::rename(&folder, &grave)?;
-        self.shared.catalogue.remove(id);
-        Ok(std::fs::remove_dir_all(&grave)?)
+    /// When that cannot be written down, or there is no such recording.
+    pub fn keep(&self, id: &str, keep: Option<Keep>) -> std::io::Result<()> {
+        self.shared.archive.set_keep(id, keep)
+    }
+
+    /// Removes a recording for good: a tombstone first, then out of the list, then from the disk.
+    ///
+    /// # Errors
+    /// When something works on it, or it cannot be removed whole now.
+    pub fn remove(&self, id: &str, now: Timestamp) -> Result<(), CannotRemove> {
+        self.shared.archive.remove(id, now, Reason::Asked)
+    }
+
+    /// Does what else is done each hour: removes what was kept long enough, finishes what could not be finished.
+    pub fn upkeep(&self, now: Timestamp) {
+        upkeep::run(&self.shared.archive, now);
     }
 
     /// Ends all recordings in order, and waits until they are on the disk.
     pub fn end(&self) {
         let _ = self.shared.messages.send(Message::End);
+        self.shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads =
             std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {

@@ -15,20 +15,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
     recordings: Recordings,
-    failed: UnboundedReceiver<Failed>,
+    _failed: UnboundedReceiver<Failed>,
     folder: tempfile::TempDir,
+    retention: Rule,
 }
 
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (recordings, failed) = World::start(folder.path());
-        World { recordings, failed, folder }
+        let retention = Rule::default();
+        let (recordings, _failed) = World::start(folder.path(), retention.clone());
+        World { recordings, _failed, folder, retention }
     }
 
-    fn start(folder: &std::path::Path) -> (Recordings, UnboundedReceiver<Failed>) {
+    /// Ends and starts again; something happens in between.
+    fn restart(&mut self, happens: impl FnOnce(&World)) {
+        self.recordings.end();
+        happens(self);
+        (self.recordings, self._failed) = World::start(self.folder.path(), self.retention.clone());
+    }
+
+    fn start(folder: &std::path::Path, retention: Rule) -> (Recordings, UnboundedReceiver<Failed>) {
         let catalogue = Arc::new(SqliteCatalogue::open(&folder.join("recordings.db")).unwrap());
-        let config = RecordingsConfig { folder: folder.join("recordings"), reserve_bytes: Some(1) };
+        let config =
+            RecordingsConfig { folder: folder.join("recordings"), reserve_bytes: Some(1), retention };
         let (failures, failed) = tokio::sync::mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::new(Vec::new()));
         let (_, feed) = Feed::new();
@@ -50,7 +60,7 @@ impl World {
         self.recordings.order(RoomId(room), 0, RecorderOrder::Stop);
         until("it is finished", || {
             let manifest = self.recordings.manifest(id)?;
-            (manifest.state == State::Final && !self.recordings.is_in_use(id)).then_some(manifest)
+            (manifest.state == State::Final && !in_use(&self.recordings, id)).then_some(manifest)
         })
     }
 
@@ -59,8 +69,9 @@ impl World {
     }
 
     fn listed(&self) -> Vec<String> {
-        let listed = self.recordings.catalogue().list(&Query { limit: 100, ..Query::default() });
-        let mut ids: Vec<String> = listed.unwrap().into_iter().map(|recording| recording.id).collect();
+        let listed = self.recordings.list(&Query { limit: 100, ..Query::default() });
+        let mut ids: Vec<String> =
+            listed.unwrap().into_iter().map(|recording| recording.summary.id).collect();
         ids.sort();
         ids
     }
@@ -90,6 +101,10 @@ fn state(room: &str) -> LessonState {
     LessonState::from_opened(&LessonEvent { seq: 1, at: Timestamp(0), by: None, kind }).unwrap()
 }
 
+fn in_use(recordings: &Recordings, id: &str) -> bool {
+    recordings.shared.archive.in_use.has(id)
+}
+
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -104,16 +119,15 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// A full disk leaves `live` in the manifest of a recording that nobody makes any more. It can be removed all the same.
 #[test]
 fn whether_a_recording_is_being_made_does_not_stand_in_its_manifest() {
-    let mut world = World::new();
+    let world = World::new();
     world.begin("torn", 1);
-    assert!(matches!(world.recordings.delete("torn"), Err(CannotRemove::InUse)));
+    assert!(matches!(world.recordings.remove("torn", Timestamp(0)), Err(CannotRemove::InUse)));
     // Manifests cannot be written any more, not even by the repair.
     std::fs::create_dir(world.at("torn/.manifest.draft")).unwrap();
     world.recordings.order(RoomId(1), 0, RecorderOrder::Stop);
-    until("the class hears of it", || world.failed.try_recv().ok());
-    until("nobody works on it", || (!world.recordings.is_in_use("torn")).then_some(()));
+    until("nobody works on it", || (!in_use(&world.recordings, "torn")).then_some(()));
     assert_eq!(world.recordings.manifest("torn").unwrap().state, State::Live);
-    world.recordings.delete("torn").unwrap();
+    world.recordings.remove("torn", Timestamp(0)).unwrap();
     assert!(world.recordings.manifest("torn").is_none() && !world.at("torn").exists());
 }
 
@@ -133,4 +147,121 @@ fn manifests_are_kept_until_they_change() {
     assert_eq!(*world.recordings.manifest("a").unwrap(), other);
     std::fs::remove_file(world.at("a/manifest.json")).unwrap();
     assert_eq!(world.recordings.manifest("a"), None);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// Whatever of the two lists of tombstones is lost, and whatever comes back from a backup.
+#[test]
+fn what_was_removed_does_not_come_back() {
+    let mut world = World::new();
+    for id in ["a", "b"] {
+        world.made(id, 1);
+        std::fs::create_dir(world.at(&format!("{id}/export"))).unwrap();
+        std::fs::write(world.at(&format!("{id}/export/class.mp4")), b"film").unwrap();
+    }
+    let backup = world.folder.path().join("backup");
+    copy(&world.at(""), &backup);
+    world.recordings.remove("a", Timestamp(0)).unwrap();
+    assert!(!world.at("a").exists() && world.recordings.manifest("a").is_none());
+    assert_eq!(world.listed(), ["b"]);
+
+    // Laid back while the server runs.
+    copy(&backup.join("a"), &world.at("a"));
+    assert_eq!(world.recordings.manifest("a"), None);
+    world.recordings.upkeep(Timestamp(0));
+    assert!(!world.at("a").exists() && world.at("b/export/class.mp4").exists());
+
+    // A removal that was cut off, and a backup that is laid back while it does not run: with its old list of tombstones, then
+    // with a catalogue that has none.
+    world.restart(|world| {
+        copy(&backup, &world.at(""));
+        std::fs::create_dir(world.at(".deleted-c")).unwrap();
+        std::fs::write(world.at(".deleted-c/manifest.json"), b"{}").unwrap();
+    });
+    let gone = |world: &World| {
+        until("what was removed goes again", || (!world.at("a").exists()).then_some(()));
+        assert_eq!(world.recordings.manifest("a"), None);
+        until("the list is filled", || (world.listed() == ["b"]).then_some(()));
+    };
+    gone(&world);
+    assert!(!world.at(".deleted-c").exists());
+    world.restart(|world| {
+        copy(&backup.join("a"), &world.at("a"));
+        let catalogue = rusqlite::Connection::open(world.folder.path().join("recordings.db")).unwrap();
+        catalogue.execute_batch("DELETE FROM tombstones; DELETE FROM recordings; DELETE FROM words").unwrap();
+    });
+    gone(&world);
+}
+
+#[test]
+fn what_was_kept_long_enough_goes() {
+    let mut world = World::new();
+    for id in ["rule", "room", "forever", "short", "exported", "damaged"] {
+        world.made(id, u64::from(id == "room"));
+    }
+    world.begin("live", 2);
+    let retention = Rule { days: 30, rooms: [("room-1".to_owned(), 60)].into() };
+    // What is being made is finished by the end, and another begins.
+    world.retention = retention;
+    world.restart(|_| {});
+    until("the list is filled", || (world.listed().len() == 7).then_some(()));
+    world.begin("now", 3);
+    let now = crate::clock::wall();
+    let days = |days: u64| Timestamp(now.0 + days * 24 * 3600 * 1000);
+    world.recordings.keep("forever", Some(Keep::Forever)).unwrap();
+    world.recordings.keep("short", Some(Keep::Until(days(3).0))).unwrap();
+    assert!(world.recordings.keep("nowhere", None).is_err());
+    std::fs::write(world.at("damaged/keep.json"), b"{").unwrap();
+    let listed = |id: &str| world.recordings.listed(id).unwrap().unwrap();
+    assert_eq!(listed("short").delete_after, Some(days(3)));
+    assert_eq!(listed("short").summary.keep_until, Some(days(3).to_string()));
+    assert_eq!(listed("forever").delete_after, None);
+    assert!(listed("now").in_use && listed("now").delete_after.is_none());
+    let hold = world.recordings.hold("exported").unwrap();
+    let after = |days_on: u64| {
+        world.recordings.upkeep(days(days_on));
+        world.listed()
+    };
+    let all = ["damaged", "exported", "forever", "live", "now", "room", "rule", "short"];
+    assert_eq!(after(0), all);
+    assert_eq!(after(4), all[..7]);
+    assert_eq!(after(29), all[..7]);
+    assert_eq!(after(31), ["damaged", "exported", "forever", "now", "room"]);
+    drop(hold);
+    assert_eq!(after(31), ["damaged", "forever", "now", "room"]);
+    assert_eq!(after(100_000), ["damaged", "forever", "now"]);
+    let removed = &world.recordings.shared.archive.metrics.recordings_removed;
+    assert_eq!(removed.with_label_values(&["retention"]).get(), 5);
+
+    // Back to the rule.
+    world.recordings.keep("forever", None).unwrap();
+    assert_eq!(after(31), ["damaged", "now"]);
+}
+
+/// A recording that could not be finished is, once the disk has space again.
+#[test]
+fn what_could_not_be_finished_is_finished_later() {
+    let world = World::new();
+    world.begin("torn", 1);
+    std::fs::create_dir(world.at("torn/.manifest.draft")).unwrap();
+    world.recordings.order(RoomId(1), 0, RecorderOrder::Stop);
+    until("nobody works on it", || (!in_use(&world.recordings, "torn")).then_some(()));
+    world.recordings.upkeep(Timestamp(0));
+    assert_eq!(world.recordings.manifest("torn").unwrap().state, State::Live);
+    std::fs::remove_dir(world.at("torn/.manifest.draft")).unwrap();
+    world.recordings.upkeep(Timestamp(0));
+    assert_eq!(world.recordings.manifest("torn").unwrap().state, State::Recovered);
+    assert_eq!(world.recordings.listed("torn").unwrap().unwrap().summary.state, State::Recovered);
 }

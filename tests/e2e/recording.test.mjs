@@ -76,6 +76,7 @@ test('a lesson is recorded with who has agreed, and every file plays', { timeout
   await lab.call('cem', 'chat', 'unwritten');
   await sleep(6000);
   assert.equal((await read(`/${id}`)).state, 'live');
+  assert.equal((await ask(`/${id}`, { method: 'DELETE' })).status, 409);
   await lab.call('ada', 'record', 'pause');
   await sleep(1500);
   await lab.call('ada', 'record', 'resume');
@@ -141,8 +142,24 @@ test('a lesson is recorded with who has agreed, and every file plays', { timeout
     assert.equal((await ask(`/${id}/files${path}`)).status, 404, path);
   assert.equal((await ask(`/${id}/links`, { method: 'POST', token: link.token })).status, 403);
   assert.equal((await ask(`/${id}`, { method: 'DELETE', token: link.token })).status, 403);
+
+  // How long it is kept is the operator's to say.
+  const keep = (keepUntil, token) => ask(`/${id}`, { method: 'PATCH', token, body: JSON.stringify({ keepUntil }) });
+  for (const token of [link.token, teacher]) assert.equal((await keep('forever', token)).status, 403);
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  for (const [keepUntil, deleteAfter] of [
+    ['forever', null],
+    [later, later],
+    [null, null],
+  ]) {
+    const kept = await (await keep(keepUntil)).json();
+    assert.deepEqual([kept.id, kept.keepUntil, kept.deleteAfter, kept.inUse], [id, keepUntil, deleteAfter, false]);
+  }
+  for (const wrong of ['2020-01-01T00:00:00.000Z', 'tomorrow', 7, undefined])
+    assert.equal((await keep(wrong)).status, 400, wrong);
   assert.equal((await ask(`/${id}`, { method: 'DELETE', token: teacher })).status, 204);
   assert.equal((await ask(`/${id}`)).status, 404);
+  assert.equal((await keep('forever')).status, 404);
   assert.deepEqual(await found(''), []);
   await lab.close();
 });

@@ -52,6 +52,12 @@ export interface ConsoleRecording {
   tracks: number;
   /** Names of those who are in it. */
   people: string[];
+  /** `forever`, or RFC 3339 in UTC; nothing when the server's rule holds. */
+  keepUntil?: string | null;
+  /** When it is removed; RFC 3339 in UTC. */
+  deleteAfter?: string | null;
+  /** Something works on it: it cannot be removed now. */
+  inUse?: boolean;
 }
 
 /** Which recordings to list. */
@@ -159,6 +165,12 @@ export class ConsoleApi {
     const made = (await this.call('POST', path, { ttlSeconds })) as { token: string; url?: string; expiresAt: string };
     const url = made.url ?? `/replay/${encodeURIComponent(id)}#token=${made.token}`;
     return { url: new URL(url, origin).href, expiresAt: made.expiresAt };
+  }
+
+  /** Says how long a recording is kept: `forever`, up to a time, or by the server's rule. */
+  async keepRecording(id: string, keepUntil: string | null): Promise<ConsoleRecording> {
+    const path = `/api/recordings/${encodeURIComponent(id)}`;
+    return (await this.call('PATCH', path, { keepUntil })) as ConsoleRecording;
   }
 
   /** Removes a recording for good. */

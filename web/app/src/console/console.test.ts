@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { effectScope } from 'vue';
 
-import { ApiError, ConsoleApi, keyFromHash, type Fetch } from './api';
+import { ApiError, ConsoleApi, keyFromHash, type ConsoleRecording, type Fetch } from './api';
+import { choiceOf, dayOf, keepUntilOf } from './keep';
 import { listRecordings, type RecordingList } from './recordings';
 import { sinceStart } from './uptime';
 
@@ -106,6 +107,26 @@ describe('recordings', () => {
     ]);
   });
 
+  it('are kept by the rule, for ever, or to the end of a day', async () => {
+    const { api: client, calls } = api(() => Response.json({ id: 'r1', keepUntil: 'forever' }));
+    expect(await client.keepRecording('r1', 'forever')).toMatchObject({ keepUntil: 'forever' });
+    expect([calls[0]?.init.method, calls[0]?.path, calls[0]?.init.body]).toEqual([
+      'PATCH',
+      '/api/recordings/r1',
+      '{"keepUntil":"forever"}',
+    ]);
+    const now = new Date(2026, 10, 26, 18, 0);
+    expect(keepUntilOf('rule', '', now)).toBeNull();
+    expect(keepUntilOf('forever', '', now)).toBe('forever');
+    const end = new Date(2026, 10, 26, 23, 59, 59, 999).toISOString();
+    expect(keepUntilOf('day', '2026-11-26', now)).toBe(end);
+    expect(dayOf(end)).toBe('2026-11-26');
+    for (const none of ['2026-11-25', '', '2026-13-01', 'soon'])
+      expect(keepUntilOf('day', none, now), none).toBeUndefined();
+    const kept = (keepUntil?: string | null) => choiceOf({ keepUntil } as ConsoleRecording);
+    expect([kept(), kept(null), kept('forever'), kept(end)]).toEqual(['rule', 'rule', 'forever', 'day']);
+  });
+
   describe('in the list', () => {
     const recording = (at: number) => ({ id: `r${at}`, began: `2026-11-${String(60 - at)}T09:00:00.000Z` });
 
@@ -125,6 +146,8 @@ describe('recordings', () => {
       await list.more();
       await list.more();
       expect([list.items.value?.map(({ id }) => id), list.hasMore.value]).toEqual([all.map(({ id }) => id), false]);
+      list.replace({ ...recording(4), keepUntil: 'forever' } as ConsoleRecording);
+      expect(list.items.value?.[4]).toMatchObject({ id: 'r4', keepUntil: 'forever' });
       list.drop('r3');
       expect(list.items.value).toHaveLength(44);
       scope.stop();

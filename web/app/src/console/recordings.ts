@@ -18,6 +18,8 @@ export interface RecordingList {
   readonly problem: Ref<ApiProblem | undefined>;
   readonly reload: () => Promise<void>;
   readonly more: () => Promise<void>;
+  /** Shows one as it is now. */
+  readonly replace: (recording: ConsoleRecording) => void;
   /** Takes one out that is no longer there. */
   readonly drop: (id: string) => void;
 }
@@ -73,6 +75,7 @@ export function listRecordings(api: () => ConsoleApi): RecordingList {
     problem,
     reload,
     more: () => ask(items.value ?? []),
+    replace: (recording) => (items.value = items.value?.map((item) => (item.id === recording.id ? recording : item))),
     drop: (id) => (items.value = items.value?.filter((item) => item.id !== id)),
   };
 }

@@ -12,6 +12,12 @@ export function longDate(at: Date, language: string = languageTag.value): string
   return new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short' }).format(at);
 }
 
+/** A day: `November 21, 2026`; empty for what is no date. */
+export function day(at: Date, language: string = languageTag.value): string {
+  if (Number.isNaN(at.getTime())) return '';
+  return new Intl.DateTimeFormat(language, { dateStyle: 'long' }).format(at);
+}
+
 /** How long something has gone on: `0:07`, `12:34`, `1:02:03`. Never negative: clocks of two machines differ. */
 export function elapsed(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
