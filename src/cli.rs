@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod recordings;
 mod serve;
 mod token;
 
@@ -19,6 +20,7 @@ pub fn main() -> ExitCode {
         Some(("serve", matches)) => serve::run(matches),
         Some(("token", matches)) => token::run(matches),
         Some(("doctor", matches)) => return doctor::run(matches),
+        Some(("recordings", matches)) => return recordings::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("config-doc", _)) => {
             print!("{}", documentation());
@@ -45,6 +47,7 @@ fn command() -> Command {
         .subcommand(with_settings(Command::new("serve").about("Runs the server")))
         .subcommand(with_settings(token::command()))
         .subcommand(with_settings(doctor::command()))
+        .subcommand(recordings::command())
         .subcommand(bench::command())
         .subcommand(Command::new("config-doc").about("Prints docs/configuration.md").hide(true))
 }

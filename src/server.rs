@@ -416,7 +416,7 @@ async fn listen(address: SocketAddr, one_port: bool) -> io::Result<TcpListener> 
 }
 
 /// Takes the data folder for this server alone.
-fn lock(folder: &Path) -> Result<File, StartError> {
+pub(crate) fn lock(folder: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::Folder { path: folder.to_owned(), source };
     let file =
         File::options().create(true).write(true).truncate(false).open(folder.join("lock")).map_err(failed)?;

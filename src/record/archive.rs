@@ -263,10 +263,7 @@ fn kept(summary: &RecordingSummary) -> Option<Kept<'_>> {
     if summary.state == State::Live {
         return None;
     }
-    let keep = match &summary.keep_until {
-        Some(text) => Some(keep::parse(text).unwrap_or(Keep::Forever)),
-        None => None,
-    };
+    let keep = summary.keep_until.as_ref().map(|text| keep::parse(text).unwrap_or(Keep::Forever));
     let ended_ms = ended_ms(&summary.began, summary.duration_ms)?;
     Some(Kept { room: &summary.room, ended_ms, keep })
 }

@@ -16,6 +16,7 @@ mod in_use;
 mod keep;
 mod manifests;
 mod recorder;
+mod scrub;
 mod tombstones;
 mod upkeep;
 
@@ -41,6 +42,7 @@ pub use in_use::Hold;
 pub use keep::{parse as parse_keep, to_text as keep_text};
 pub use recording::retention::{Keep, Rule};
 pub use recording::tombstone::Reason;
+pub use scrub::{Problem, Report, Scrub, Wrong};
 
 /// A recording could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { lectern } from './lib/server.mjs';
 import { sleep, until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
 
@@ -179,6 +180,13 @@ test('kill -9: what was recorded plays, and the recording goes on as another', {
     return manifest.state === 'recovered' && manifest;
   });
   assert.ok(torn.durationMs > 5000 && torn.tracks.length >= live.tracks.length, JSON.stringify(torn));
+  const scrubbed = await lectern(['recordings', 'scrub', '--json', '--data-dir', join(world.server.folder, 'data')]);
+  const reports = scrubbed.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(reports.find((report) => report.id === first)?.problems, [], scrubbed.stdout);
+  assert.equal(reports.at(-1).wrong, 0);
   for (const { file, codec, durationMs } of torn.tracks) {
     const probed = await decode(first, file);
     assert.equal(probed.codec_name, codec);

@@ -36,13 +36,20 @@ fn ids(catalogue: &dyn Catalogue, query: Query) -> Vec<String> {
     listed.into_iter().map(|recording| recording.id).collect()
 }
 
-/// The reference: a map.
+/// The reference: maps.
 #[derive(Default)]
-struct Memory(Mutex<(BTreeMap<String, Tombstone>, BTreeMap<String, (RecordingSummary, String)>)>);
+struct Memory(Mutex<Maps>);
+
+#[derive(Default)]
+struct Maps {
+    tombstones: BTreeMap<String, Tombstone>,
+    /// With what was said.
+    recordings: BTreeMap<String, (RecordingSummary, String)>,
+}
 
 impl Catalogue for Memory {
     fn put(&self, entry: &Entry<'_>) -> Result<(), CatalogueError> {
-        let (tombstones, recordings) = &mut *self.0.lock().unwrap();
+        let Maps { tombstones, recordings } = &mut *self.0.lock().unwrap();
         let summary = RecordingSummary::of(entry);
         if !tombstones.contains_key(&summary.id) {
             recordings.insert(summary.id.clone(), (summary, entry.words.chat.clone()));
@@ -51,23 +58,23 @@ impl Catalogue for Memory {
     }
 
     fn bury(&self, tombstone: &Tombstone) -> Result<(), CatalogueError> {
-        let (tombstones, recordings) = &mut *self.0.lock().unwrap();
+        let Maps { tombstones, recordings } = &mut *self.0.lock().unwrap();
         recordings.remove(&tombstone.id);
         tombstones.entry(tombstone.id.clone()).or_insert_with(|| tombstone.clone());
         Ok(())
     }
 
     fn tombstones(&self) -> Result<Vec<Tombstone>, CatalogueError> {
-        Ok(self.0.lock().unwrap().0.values().cloned().collect())
+        Ok(self.0.lock().unwrap().tombstones.values().cloned().collect())
     }
 
     fn keep_only(&self, ids: &BTreeSet<String>) -> Result<(), CatalogueError> {
-        self.0.lock().unwrap().1.retain(|id, _| ids.contains(id));
+        self.0.lock().unwrap().recordings.retain(|id, _| ids.contains(id));
         Ok(())
     }
 
     fn get(&self, id: &str) -> Result<Option<RecordingSummary>, CatalogueError> {
-        Ok(self.0.lock().unwrap().1.get(id).map(|(summary, _)| summary.clone()))
+        Ok(self.0.lock().unwrap().recordings.get(id).map(|(summary, _)| summary.clone()))
     }
 
     fn list(&self, query: &Query) -> Result<Vec<RecordingSummary>, CatalogueError> {
@@ -84,7 +91,7 @@ impl Catalogue for Memory {
                 && query.before.as_ref().is_none_or(|before| summary.began < *before)
                 && words.iter().all(|word| places.iter().any(|place| place.contains(word)))
         };
-        let recordings = &self.0.lock().unwrap().1;
+        let recordings = &self.0.lock().unwrap().recordings;
         let mut found: Vec<_> =
             recordings.values().filter(fits).map(|(summary, _)| summary.clone()).collect();
         found.sort_by(|a, b| (&b.began, &b.id).cmp(&(&a.began, &a.id)));
