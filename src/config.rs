@@ -181,6 +181,12 @@ settings! {
         recording_retention_rooms: Vec<String> = "", |rooms| room_days(rooms),
             "The same for rooms of their own, such as `exam=365,gym=7`; 0: never.";
     }
+    "Webhooks" {
+        webhook_url: Vec<String> = "", |urls| webhook_addresses(urls),
+            "Where to send events: what happens in rooms and to recordings ([webhooks](webhooks.md)). `http://` or `https://`, without name and password; repeatable. Each is sent everything, in order, at its own pace. A comma in an address is written as `%2C`.";
+        webhook_secret: Option<Secret> = "", long_secret::<32>,
+            "Signs what is sent to them, at least 32 bytes. Needed with `webhook_url`.";
+    }
     "Running" {
         demo: bool = "false", any,
             "Prints links into a demo room.";
@@ -612,6 +618,25 @@ fn https_address(url: &str) -> Result<(), String> {
         Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(()),
         _ => Err(format!("`{url}` does not begin with https://")),
     }
+}
+
+fn webhook_addresses(urls: &[String]) -> Result<(), String> {
+    // Addresses may hold a secret of the receiver's, so none is repeated.
+    let schemes = ["http://", "https://"];
+    let host = |url: &String| {
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme))?;
+        rest.split(['/', '?', '#']).next().map(str::to_owned).filter(|host| !host.is_empty())
+    };
+    for url in urls {
+        match host(url) {
+            None => return Err("an address does not begin with http:// or https:// and a host".into()),
+            Some(host) if host.contains('@') => {
+                return Err("an address has a name and password in it, which are not sent".into());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn turn_links(urls: &[String]) -> Result<(), String> {

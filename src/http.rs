@@ -5,6 +5,7 @@ mod assets;
 mod auth;
 mod check;
 mod error;
+mod events;
 mod frames;
 mod gate;
 mod guard;
@@ -29,6 +30,7 @@ use axum::routing::{get, post};
 
 use crate::classrooms::Classrooms;
 use crate::config::Settings;
+use crate::events::EventStream;
 use crate::metrics::Metrics;
 use crate::record::Recordings;
 use crate::secrets::Secrets;
@@ -56,6 +58,8 @@ pub struct App {
     pub classrooms: Classrooms,
     /// The lessons.
     pub store: Arc<dyn LessonStore>,
+    /// What is told to other systems.
+    pub events: EventStream,
     /// Recordings, if the server makes some.
     pub recordings: Option<Recordings>,
     /// For counting.
@@ -86,6 +90,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         .route("/api/rooms", get(api::rooms))
         .route("/api/node", get(api::node))
         .merge(check::routes())
+        .merge(events::routes())
         .merge(whip::routes())
         .merge(recordings::routes())
         .merge(assets::routes())

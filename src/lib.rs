@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod discover;
 pub mod doctor;
+pub mod events;
 pub mod http;
 pub mod listener;
 pub mod logging;
@@ -26,6 +27,7 @@ pub mod tcp;
 pub mod tls;
 pub mod turn;
 pub mod udp;
+pub mod webhook;
 pub mod worker;
 
 pub use server::{Server, StartError};

@@ -239,6 +239,9 @@ pub struct Metrics {
     pub recording_bytes: IntCounter,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
+    pub webhook_deliveries: IntCounterVec,
+    pub webhook_backlog: IntGaugeVec,
+    pub webhook_oldest: IntGaugeVec,
 }
 
 impl Metrics {
@@ -355,6 +358,22 @@ impl Metrics {
                 "Packets that no recording has, because the recorder or the disk was behind.",
             ),
             recording_queue_bytes: gauge("lectern_recording_queue_bytes", "Bytes that wait for the disk."),
+            webhook_deliveries: counters(
+                "lectern_webhook_deliveries_total",
+                "Deliveries of events to webhook receivers: delivered, failed (attempts), retried (attempts that repeat \
+                 one), skipped (events that a receiver will never get).",
+                "result",
+            ),
+            webhook_backlog: gauges(
+                "lectern_webhook_backlog_events",
+                "Events that a webhook receiver has not got yet. Receivers are numbered as in the settings, from 1.",
+                "receiver",
+            ),
+            webhook_oldest: gauges(
+                "lectern_webhook_oldest_timestamp_seconds",
+                "When the oldest of those events happened, in Unix time; 0 if there is none.",
+                "receiver",
+            ),
             turn_streams: gauge("lectern_turn_streams", "TCP connections of TURN."),
             turn_bytes: counters(
                 "lectern_turn_bytes_total",

@@ -1,6 +1,7 @@
 //! Brings the server up from its settings, and down again in order.
 
 mod media;
+mod tell;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle as Task;
 
 use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::{Settings, days_by_room};
+use crate::events::EventStream;
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
 use crate::record::{Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
@@ -26,6 +28,7 @@ use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
 use crate::turn::{self, Turn, TurnError};
+use crate::webhook::{self, WebhookError};
 use crate::worker::{Feed, FeedEnd, WorkerHandle};
 
 /// Events of all media workers that wait for the lessons: a second of a loaded machine.
@@ -108,6 +111,9 @@ pub enum StartError {
     /// No secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// No webhooks.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The ready file cannot be written.
     #[error("ready_file: cannot write {}: {source}", .path.display())]
     ReadyFile {
@@ -168,6 +174,7 @@ impl Server {
         let secrets = Arc::new(Secrets::load(&settings)?);
         let path = settings.data_dir.join("lessons.db");
         let store = SqliteStore::open(&path).map_err(|source| StartError::Store { path, source })?;
+        let events_told = store.stream().clone();
         let store: Arc<dyn LessonStore> = Arc::new(store);
         let address = settings.http_listen;
         let listener = listen(address, settings.one_port)
@@ -198,11 +205,24 @@ impl Server {
         let workers: Vec<WorkerHandle> = media.workers.iter().map(|(handle, _)| handle.clone()).collect();
         let (failures_in, failures) = mpsc::unbounded_channel();
         let recordings = match settings.recording {
-            true => {
-                Some(start_recordings(&settings, feed_end, workers.clone(), failures_in, metrics.clone())?)
-            }
+            true => Some(start_recordings(
+                &settings,
+                feed_end,
+                workers.clone(),
+                failures_in,
+                metrics.clone(),
+                &events_told,
+            )?),
             false => None,
         };
+        let webhooks = webhook::start(
+            &settings.webhook_url,
+            settings.webhook_secret.as_ref().map(|secret| secret.expose().as_bytes()),
+            &settings.data_dir.join("webhooks.db"),
+            &events_told,
+            &metrics,
+        )?;
+        let pruning = tokio::spawn(tell::keep_short(events_told.clone()));
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
@@ -243,6 +263,7 @@ impl Server {
             scheme: if tls.is_some() { "https" } else { "http" },
             classrooms: classrooms.clone(),
             store,
+            events: events_told,
             recordings: recordings.clone(),
             metrics: metrics.clone(),
             sessions: Arc::default(),
@@ -269,7 +290,12 @@ impl Server {
             stop,
             listener,
             workers: media.workers,
-            helpers: stream_listeners.into_iter().chain(certificate).chain([failures]).collect(),
+            helpers: stream_listeners
+                .into_iter()
+                .chain(certificate)
+                .chain(webhooks)
+                .chain([failures, pruning])
+                .collect(),
             recordings: recordings.clone(),
             tls,
             turn: turn.turn,
@@ -378,12 +404,14 @@ fn start_recordings(
     workers: Vec<WorkerHandle>,
     failed: mpsc::UnboundedSender<Failed>,
     metrics: Arc<Metrics>,
+    events: &EventStream,
 ) -> Result<Recordings, StartError> {
     let folder = settings.data_dir.join("recordings");
     let reserve_bytes = settings.recording_reserve_megabytes.map(|megabytes| megabytes * 1_000_000);
     let path = settings.data_dir.join("recordings.db");
     let start = || {
-        let catalogue = Arc::new(SqliteCatalogue::open(&path).map_err(io::Error::other)?);
+        let catalogue = SqliteCatalogue::open(&path).map_err(io::Error::other)?;
+        let catalogue = Arc::new(tell::Telling::new(catalogue, events.clone()));
         let rooms = days_by_room(&settings.recording_retention_rooms);
         let retention = Rule { days: settings.recording_retention_days, rooms };
         let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention };

@@ -37,7 +37,7 @@ use crate::worker::{FeedEnd, WorkerHandle};
 use self::archive::Archive;
 
 pub use archive::{CannotRemove, Listed};
-pub use catalogue::{Catalogue, CatalogueError, Query, RecordingSummary, SqliteCatalogue};
+pub use catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, SqliteCatalogue};
 pub use in_use::Hold;
 pub use keep::{parse as parse_keep, to_text as keep_text};
 pub use recording::retention::{Keep, Rule};

@@ -79,5 +79,9 @@ fn acknowledged_events_survive_kill_9() {
             assert!(events.len() as u64 >= seq, "{room}: {seq} acknowledged, {} stored", events.len());
             assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq), "{room} has a gap");
         }
+        // What is told to others stands in the same transactions: each lesson once, without a gap.
+        let told = store.stream().after(0, 1000).unwrap();
+        assert_eq!(told.iter().filter(|event| event.kind == "room.opened").count(), ROOMS);
+        assert_eq!(told.last().unwrap().seq, told.len() as u64);
     });
 }

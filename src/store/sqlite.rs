@@ -14,10 +14,12 @@ use signaling::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Append, Later, LessonStore, LessonSummary, StoreError};
+use crate::events::{self, EventStream, EventsError};
 
 /// Steps from an empty file to the present schema; `user_version` counts those that were done. Never change one that
 /// was released: add another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE lessons (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -36,7 +38,9 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE checks (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT;
     INSERT INTO checks VALUES (1, 0);
-"];
+",
+    events::TABLES,
+];
 
 /// Appends that wait. A room has at most one append under way, so this bounds rooms that write at the same instant; beyond
 /// it they try again, which they must be able to do anyhow.
@@ -51,6 +55,7 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct SqliteStore {
     writer: mpsc::Sender<Write>,
     reader: Arc<Mutex<Connection>>,
+    events: EventStream,
 }
 
 #[derive(Debug)]
@@ -69,12 +74,19 @@ impl SqliteStore {
         let mut connection = connect(path)?;
         migrate(&mut connection)?;
         let reader = Arc::new(Mutex::new(connect(path)?));
+        let events = EventStream::open(path)?;
         let (writer, queue) = mpsc::channel(QUEUE);
+        let told = events.clone();
         std::thread::Builder::new()
             .name("lesson-store".into())
-            .spawn(move || write_groups(connection, queue))
+            .spawn(move || write_groups(connection, queue, &told))
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(SqliteStore { writer, reader })
+        Ok(SqliteStore { writer, reader, events })
+    }
+
+    /// What is told to others, which stands in the same file.
+    pub fn stream(&self) -> &EventStream {
+        &self.events
     }
 
     fn write(&self, append: Option<Append>) -> Later<()> {
@@ -199,7 +211,7 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// The writer's thread: ends when the last [`SqliteStore`] is gone and all is written.
-fn write_groups(mut connection: Connection, mut queue: mpsc::Receiver<Write>) {
+fn write_groups(mut connection: Connection, mut queue: mpsc::Receiver<Write>, told: &EventStream) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
         match write_group(&mut connection, &group) {
@@ -207,6 +219,11 @@ fn write_groups(mut connection: Connection, mut queue: mpsc::Receiver<Write>) {
                 for (write, result) in group.drain(..).zip(results) {
                     // A caller that no longer waits is not an error.
                     let _ = write.done.send(result);
+                }
+                match events::last(&connection) {
+                    Ok(last) => told.announce(last),
+                    // They are stored; the next group says so.
+                    Err(error) => tracing::error!(%error, "events are told later"),
                 }
             }
             Err(error) => {
@@ -273,6 +290,7 @@ fn add(connection: &Connection, append: &Append) -> Result<(), StoreError> {
             return Err(StoreError::NotOpened);
         }
         insert.execute(params![number, to_sql(event.seq), serde_json::to_string(event)?])?;
+        events::add_lesson(connection, &append.room, &append.lesson, event)?;
         last = event.seq;
         if matches!(event.kind, EventKind::Closed {}) {
             closed = true;
@@ -316,6 +334,12 @@ fn from_sql(number: i64) -> u64 {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        StoreError::Failed(error.to_string())
+    }
+}
+
+impl From<EventsError> for StoreError {
+    fn from(error: EventsError) -> Self {
         StoreError::Failed(error.to_string())
     }
 }
