@@ -168,6 +168,8 @@ settings! {
             "Key of the HTTP API, at least 16 bytes. When unset, a random one, made once and kept in `secrets.toml` in the data folder.";
         token_secret: Option<Secret> = "", long_secret::<32>,
             "Signs the tokens of participants, at least 32 bytes (RFC 7518, section 3.2). When unset, a random one, kept likewise.";
+        audit_days: u64 = "90", within::<1, 3650>,
+            "How long the [audit](audit.md) keeps who did what, in days.";
     }
     "Recording" {
         recording: bool = "true", any,

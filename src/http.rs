@@ -2,6 +2,8 @@
 
 mod api;
 mod assets;
+mod audit;
+mod audited;
 mod auth;
 mod check;
 mod error;
@@ -28,6 +30,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use crate::audit::Audit;
 use crate::classrooms::Classrooms;
 use crate::config::Settings;
 use crate::events::EventStream;
@@ -58,6 +61,8 @@ pub struct App {
     pub classrooms: Classrooms,
     /// The lessons.
     pub store: Arc<dyn LessonStore>,
+    /// Who did what.
+    pub audit: Audit,
     /// What is told to other systems.
     pub events: EventStream,
     /// Recordings, if the server makes some.
@@ -89,6 +94,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         .route("/api/tokens", post(api::make_token))
         .route("/api/rooms", get(api::rooms))
         .route("/api/node", get(api::node))
+        .merge(audit::routes())
         .merge(check::routes())
         .merge(events::routes())
         .merge(whip::routes())
@@ -98,6 +104,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(body))
         .layer(from_fn_with_state(timeout, limit_time))
+        .layer(from_fn_with_state(app.clone(), audited::watch))
         .with_state(app)
         // Signalling has its own limits of time and length.
         .layer(layer)

@@ -5,6 +5,7 @@
 
 pub mod acme;
 pub mod addresses;
+pub mod audit;
 pub mod authorities;
 pub mod bench;
 pub mod classrooms;

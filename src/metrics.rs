@@ -239,6 +239,7 @@ pub struct Metrics {
     pub recording_bytes: IntCounter,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
+    pub audit_dropped: IntCounterVec,
     pub webhook_deliveries: IntCounterVec,
     pub webhook_backlog: IntGaugeVec,
     pub webhook_oldest: IntGaugeVec,
@@ -358,6 +359,11 @@ impl Metrics {
                 "Packets that no recording has, because the recorder or the disk was behind.",
             ),
             recording_queue_bytes: gauge("lectern_recording_queue_bytes", "Bytes that wait for the disk."),
+            audit_dropped: counters(
+                "lectern_audit_dropped_total",
+                "Acts that are not in the audit, by reason: flood (refused acts, more than 120 in a minute), full (the disk is too slow).",
+                "reason",
+            ),
             webhook_deliveries: counters(
                 "lectern_webhook_deliveries_total",
                 "Deliveries of events to webhook receivers: delivered, failed (attempts), retried (attempts that repeat \

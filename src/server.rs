@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as Task;
 
+use crate::audit::{Audit, AuditError};
 use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::{Settings, days_by_room};
 use crate::events::EventStream;
@@ -111,6 +112,9 @@ pub enum StartError {
     /// No secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// No audit.
+    #[error("data_dir: cannot use audit.db: {0}")]
+    Audit(#[from] AuditError),
     /// No webhooks.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -215,6 +219,7 @@ impl Server {
             )?),
             false => None,
         };
+        let audit = Audit::open(&settings.data_dir.join("audit.db"), settings.audit_days, metrics.clone())?;
         let webhooks = webhook::start(
             &settings.webhook_url,
             settings.webhook_secret.as_ref().map(|secret| secret.expose().as_bytes()),
@@ -263,6 +268,7 @@ impl Server {
             scheme: if tls.is_some() { "https" } else { "http" },
             classrooms: classrooms.clone(),
             store,
+            audit,
             events: events_told,
             recordings: recordings.clone(),
             metrics: metrics.clone(),

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use signaling::classroom::Summary;
@@ -17,6 +17,7 @@ use signaling::time::Timestamp;
 use signaling::token::{self, Claims};
 
 use super::App;
+use super::audited::About;
 use super::auth::Operator;
 use super::error::Failure;
 use super::headers::host;
@@ -141,7 +142,9 @@ pub async fn make_token(
         "expiresAt": Timestamp(claims.expires_at_secs * 1000),
         "token": token,
     });
-    Ok((StatusCode::CREATED, Json(body)).into_response())
+    let detail = json!({"identity": claims.identity, "role": claims.role, "ttlSeconds": ttl_seconds});
+    let about = Extension(About { room: Some(claims.room), detail });
+    Ok((StatusCode::CREATED, about, Json(body)).into_response())
 }
 
 /// Where browsers find the server: as set, else as the one who asks has found it.

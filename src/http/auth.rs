@@ -12,8 +12,10 @@ use signaling::token::{self, VerifiedToken};
 use subtle::ConstantTimeEq;
 
 use super::App;
+use super::audited::Trail;
 use super::error::Failure;
 use super::listen::Peer;
+use crate::audit::Actor;
 use crate::clock;
 
 /// The credential of `Authorization: Bearer …` (RFC 6750, section 2.1).
@@ -48,12 +50,23 @@ fn check_key(app: &App, parts: &Parts, given: &str) -> Result<Operator, Failure>
         return Err(ErrorReply::new(ErrorCode::RateLimited, "too many wrong keys; wait a minute").into());
     }
     if bool::from(given.as_bytes().ct_eq(app.secrets.api_key.expose().as_bytes())) {
+        seen(parts, Actor::ApiKey);
         return Ok(Operator);
+    }
+    if let Some(trail) = parts.extensions.get::<Trail>() {
+        trail.wrong_key();
     }
     if let Some(address) = address {
         app.guesses.count(address, now);
     }
     Err(no_key())
+}
+
+/// For the audit.
+fn seen(parts: &Parts, actor: Actor) {
+    if let Some(trail) = parts.extensions.get::<Trail>() {
+        trail.seen(actor);
+    }
 }
 
 /// Who asks for recordings: by `Authorization: Bearer` with any of these, or by `token` in the query, as a `<video>` can, with all but
@@ -91,11 +104,18 @@ impl FromRequestParts<App> for Viewer {
             |error: token::TokenError| Failure::from(ErrorReply::new(error.code(), error.to_string()));
         let (secret, now) = (app.secrets.token_secret.expose().as_bytes(), clock::wall());
         match replay::verify(secret, given, now) {
-            Ok(recording) => return Ok(Viewer::Link(recording)),
+            Ok(recording) => {
+                seen(parts, Actor::Link);
+                return Ok(Viewer::Link(recording));
+            }
             Err(error @ token::TokenError::Expired) => return Err(refuse(error)),
             Err(_) => {}
         }
-        match token::verify(secret, given, now) {
+        let verified = token::verify(secret, given, now);
+        if let Ok(token) = &verified {
+            seen(parts, Actor::Participant(token.identity().to_owned()));
+        }
+        match verified {
             Ok(token) if token.role().is_staff() => {
                 Ok(Viewer::Staff { room: token.room().to_owned(), is_teacher: token.role() == Role::Teacher })
             }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use signaling::message::{ErrorCode, ErrorReply};
 
+use super::audited::Code;
 use crate::classrooms::code_name;
 
 /// A refusal with its status.
@@ -56,6 +57,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
         let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(Code(self.code));
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6750, section 3

@@ -8,6 +8,7 @@
 //! The library runs an `async` handler as a task of its own, which loses the order of events. [`Events`] is therefore a handler
 //! that does its work in the call.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use signaling::classroom::JoinKind;
 use signaling::io::ConnectionId;
-use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice};
+use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice, Request};
 use signaling::token::{self, VerifiedToken};
 use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -26,10 +27,12 @@ use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
 use tokio::task::AbortHandle;
 
 use super::App;
+use super::audited::in_class;
 use super::gate::{self, Closers};
 use super::guard::Kill;
 use super::listen::Peer;
 use super::socket_message::{self, Message};
+use crate::audit::Audit;
 use crate::classrooms::{Classrooms, Outlet, Packed, ReplyTo, RoomHandle, RoomInput, code_name};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -81,6 +84,7 @@ pub fn layer(app: &App) -> (SocketIoLayer, Sockets) {
     let door = Arc::new(Door {
         classrooms: app.classrooms.clone(),
         metrics: app.metrics.clone(),
+        audit: app.audit.clone(),
         token_secret: app.secrets.token_secret.expose().as_bytes().into(),
         closers: sockets.closers(),
         join_timeout: seconds(settings.socket_join_timeout_seconds),
@@ -101,6 +105,7 @@ struct Auth {
 struct Door {
     classrooms: Classrooms,
     metrics: Arc<Metrics>,
+    audit: Audit,
     token_secret: Box<[u8]>,
     closers: Closers,
     join_timeout: Duration,
@@ -122,9 +127,10 @@ impl Door {
             name
         })?;
         self.metrics.sockets.inc();
+        let peer = socket.req_parts().extensions.get::<Peer>().cloned();
         let line = Line {
             session: socket.id.to_string().into(),
-            first: socket.req_parts().extensions.get::<Peer>().map(|peer| peer.kill.clone()),
+            first: peer.as_ref().map(|peer| peer.kill.clone()),
             closers: self.closers.clone(),
             metrics: self.metrics.clone(),
             is_cut: Arc::default(),
@@ -132,6 +138,8 @@ impl Door {
         let link = Arc::new(Link {
             connection: self.classrooms.new_connection(),
             classrooms: self.classrooms.clone(),
+            audit: self.audit.clone(),
+            address: peer.map(|peer| peer.address.ip()),
             token,
             line,
             room: Mutex::default(),
@@ -164,6 +172,9 @@ impl Door {
 struct Link {
     connection: ConnectionId,
     classrooms: Classrooms,
+    audit: Audit,
+    /// From where it came.
+    address: Option<IpAddr>,
     token: VerifiedToken,
     line: Line,
     /// The room that it has asked to join.
@@ -261,13 +272,32 @@ impl Link {
                 }
             }
             Message::Request(request) => match self.room() {
-                Some(room) => room.send(RoomInput::Request { connection: self.connection, request, reply }),
+                Some(room) => {
+                    let reply = self.audited(&request, reply);
+                    room.send(RoomInput::Request { connection: self.connection, request, reply });
+                }
                 None => {
                     reply(Err(ErrorReply::new(ErrorCode::NotJoined, "join first")));
                     self.count_nonsense();
                 }
             },
         }
+    }
+}
+
+impl Link {
+    /// The reply, and with it the entry in the audit if the request is one for it.
+    fn audited(&self, request: &Request, reply: ReplyTo) -> ReplyTo {
+        let Some(mut entry) = in_class(request, self.token.room(), self.token.identity(), self.address)
+        else {
+            return reply;
+        };
+        let audit = self.audit.clone();
+        Box::new(move |result| {
+            entry.outcome = result.as_ref().map_or_else(|error| code_name(error.code), |_| "ok".to_owned());
+            audit.note(entry);
+            reply(result);
+        })
     }
 }
 

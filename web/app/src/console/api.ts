@@ -68,6 +68,35 @@ export interface RecordingQuery {
   limit: number;
 }
 
+/** Who did what. */
+export interface AuditEntry {
+  /** Counts up. */
+  seq: number;
+  /** RFC 3339 in UTC. */
+  at: string;
+  actor: 'api-key' | 'console' | 'participant' | 'link' | 'stranger';
+  /** Of the participant. */
+  identity?: string;
+  address?: string;
+  /** Such as `recording.delete`; a newer server may have more. */
+  act: string;
+  room?: string;
+  object?: string;
+  /** `ok`, or the code of the refusal. */
+  outcome: string;
+  detail?: Record<string, unknown>;
+}
+
+/** Which entries of the audit to list. */
+export interface AuditQuery {
+  text: string;
+  /** An act, or what it begins with. */
+  act?: string;
+  /** The `seq` of the last one that was listed: only older ones. */
+  before?: number;
+  limit: number;
+}
+
 /** Asks for a link. */
 export interface TokenRequest {
   room: string;
@@ -159,6 +188,21 @@ export class ConsoleApi {
     return recordings ?? [];
   }
 
+  /** Says that somebody opens the console; fails when the key is wrong. */
+  async signIn(): Promise<void> {
+    await this.call('POST', '/api/sign-in');
+  }
+
+  /** Who did what, the latest first. */
+  async audit({ text, act, before, limit }: AuditQuery): Promise<AuditEntry[]> {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (text !== '') query.set('q', text);
+    if (act !== undefined) query.set('act', act);
+    if (before !== undefined) query.set('before', String(before));
+    const { entries } = (await this.call('GET', `/api/audit?${query.toString()}`)) as { entries?: AuditEntry[] };
+    return entries ?? [];
+  }
+
   /** Makes a link to a recording; the address is absolute. */
   async recordingLink(id: string, ttlSeconds: number, origin: string): Promise<MadeLink> {
     const path = `/api/recordings/${encodeURIComponent(id)}/links`;
@@ -183,6 +227,8 @@ export class ConsoleApi {
       method,
       headers: {
         Authorization: `Bearer ${this.key}`,
+        // For the audit.
+        'Lectern-Client': 'console',
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       },
       cache: 'no-store',

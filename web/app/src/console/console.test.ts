@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { effectScope } from 'vue';
 
 import { ApiError, ConsoleApi, keyFromHash, type ConsoleRecording, type Fetch } from './api';
+import { listAudit } from './audit';
 import { choiceOf, dayOf, keepUntilOf } from './keep';
 import { listRecordings, type RecordingList } from './recordings';
 import { sinceStart } from './uptime';
@@ -72,6 +73,52 @@ describe('console API', () => {
     expect(await problemOf(api(() => new Response('', { status: 503 })).api.node())).toEqual(['server', undefined]);
     const refusal = () => Response.json({ error: { code: 'bad-request', message: 'no such role' } }, { status: 400 });
     expect(await problemOf(api(refusal).api.node())).toEqual(['refused', 'no such role']);
+  });
+});
+
+describe('audit', () => {
+  it('is asked for by kind and text, from the last one on, and says that the console asks', async () => {
+    const { api: client, calls } = api(() => Response.json({ entries: [{ seq: 7 }] }));
+    await client.signIn().catch(() => undefined);
+    await client.audit({ text: '', limit: 26 });
+    expect(await client.audit({ text: '192.0.2', act: 'recording', before: 7, limit: 26 })).toEqual([{ seq: 7 }]);
+    expect(calls.map(({ path }) => path)).toEqual([
+      '/api/sign-in',
+      '/api/audit?limit=26',
+      '/api/audit?limit=26&q=192.0.2&act=recording&before=7',
+    ]);
+    expect(new Headers(calls[0]?.init.headers).get('Lectern-Client')).toBe('console');
+  });
+
+  it('pages on, follows the kind, and keeps what is there when the server fails', async () => {
+    const all = Array.from({ length: 40 }, (_, index) => ({
+      seq: 40 - index,
+      act: index % 2 ? 'sign-in' : 'room.end',
+    }));
+    let fails = false;
+    const { api: client } = api(({ path }) => {
+      const query = new URL(path, 'http://x').searchParams;
+      const before = Number(query.get('before') ?? Infinity);
+      const act = query.get('act');
+      const entries = all.filter((entry) => entry.seq < before && (!act || entry.act.startsWith(act)));
+      return fails
+        ? new Response('', { status: 503 })
+        : Response.json({ entries: entries.slice(0, Number(query.get('limit'))) });
+    });
+    const scope = effectScope();
+    const list = scope.run(() => listAudit(() => client));
+    if (!list) throw new Error('no list');
+    await vi.waitFor(() => expect(list.items.value?.length).toBe(25));
+    expect(list.hasMore.value).toBe(true);
+    await list.more();
+    expect(list.items.value?.map(({ seq }) => seq)).toEqual(all.map(({ seq }) => seq));
+    expect(list.hasMore.value).toBe(false);
+    list.kind.value = 'room';
+    await vi.waitFor(() => expect(list.items.value?.length).toBe(20));
+    fails = true;
+    await list.reload();
+    expect([list.problem.value, list.items.value?.length]).toEqual(['server', 20]);
+    scope.stop();
   });
 });
 

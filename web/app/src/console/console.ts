@@ -29,6 +29,8 @@ export function useConsole(initialKey: string | undefined): Console {
   const busy = ref(false);
   let timer: ReturnType<typeof setTimeout> | undefined;
   let round = 0;
+  // One that was kept over a reload has signed in before.
+  let isSignedIn = initialKey === undefined && key.value !== undefined;
 
   const api = () => (key.value === undefined ? undefined : new ConsoleApi(key.value));
 
@@ -39,6 +41,11 @@ export function useConsole(initialKey: string | undefined): Console {
     if (!client) return;
     busy.value = true;
     try {
+      if (!isSignedIn) {
+        await client.signIn();
+        if (mine !== round) return;
+        isSignedIn = true;
+      }
       const [nextRooms, nextNode] = await Promise.all([client.rooms(), client.node()]);
       if (mine !== round) return;
       rooms.value = nextRooms;
@@ -53,6 +60,7 @@ export function useConsole(initialKey: string | undefined): Console {
         key.value = undefined;
         rooms.value = undefined;
         node.value = undefined;
+        isSignedIn = false;
       }
     } finally {
       if (mine === round) {
@@ -84,12 +92,14 @@ export function useConsole(initialKey: string | undefined): Console {
     api,
     signIn(next) {
       problem.value = undefined;
+      isSignedIn = false;
       if (key.value === next) void ask();
       key.value = next;
     },
     signOut() {
       round++;
       clearTimeout(timer);
+      isSignedIn = false;
       writeStored(KEY, undefined, 'session');
       key.value = undefined;
       rooms.value = undefined;

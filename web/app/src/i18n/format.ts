@@ -18,6 +18,13 @@ export function day(at: Date, language: string = languageTag.value): string {
   return new Intl.DateTimeFormat(language, { dateStyle: 'long' }).format(at);
 }
 
+/** A day of the year and its time, short: `Nov 21, 2:05 PM`; empty for what is no date. */
+export function shortDate(at: Date, language: string = languageTag.value): string {
+  if (Number.isNaN(at.getTime())) return '';
+  const format = { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' } as const;
+  return new Intl.DateTimeFormat(language, format).format(at);
+}
+
 /** How long something has gone on: `0:07`, `12:34`, `1:02:03`. Never negative: clocks of two machines differ. */
 export function elapsed(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1_000));

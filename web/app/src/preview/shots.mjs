@@ -25,6 +25,10 @@ const then =
   async (page) => {
     for (const step of steps) await step(page);
   };
+const toAudit = async (page) => {
+  await page.locator('#audit-title').evaluate((heading) => heading.scrollIntoView());
+  await page.waitForTimeout(300);
+};
 
 const SHOTS = [
   { name: 'landing', path: '/', recent: true },
@@ -121,6 +125,20 @@ const SHOTS = [
     act: click('Delete Piano with Lucía'),
   },
   { name: 'console-empty', path: '/console#key=right', api: 'empty' },
+  { name: 'console-audit', path: '/console#key=right', api: 200, act: toAudit },
+  { name: 'console-audit-dark-zh', path: '/console#key=right', api: 200, act: toAudit, dark: true, zh: true },
+  { name: 'console-audit-phone', path: '/console#key=right', api: 200, size: PHONE, act: toAudit },
+  {
+    name: 'console-audit-phone-dark-zh',
+    path: '/console#key=right',
+    api: 200,
+    size: PHONE,
+    act: toAudit,
+    dark: true,
+    zh: true,
+  },
+  { name: 'console-audit-empty', path: '/console#key=right', api: 'empty', act: toAudit },
+  { name: 'console-audit-error', path: '/console#key=right', api: 'no-audit', act: toAudit, dark: true },
 ];
 
 const participants = ['Ana Souza', 'Bo Lindqvist', '王小明', 'Dalia Farouk'].map((name, index) => ({
@@ -161,6 +179,41 @@ const recordings = ['live', 'final', 'recovered'].map((state, index) => ({
   bytes: 4.1e8 + index * 3e8,
   tracks: 9,
   people: ['Ana Souza', 'Bo Lindqvist', '王小明', 'Dalia Farouk', 'Emeka Obi', 'Hana Suzuki'].slice(0, 2 + index * 2),
+}));
+const audit = [
+  { actor: 'console', act: 'sign-in', address: '203.0.113.20' },
+  { actor: 'stranger', act: 'sign-in', address: '198.51.100.7', outcome: 'unauthenticated' },
+  {
+    actor: 'participant',
+    identity: 'ana.souza',
+    act: 'participant.remove',
+    room: 'algebra-7b',
+    object: 'bo.lindqvist',
+    address: '203.0.113.9',
+  },
+  {
+    actor: 'participant',
+    identity: 'bo.lindqvist',
+    act: 'room.settings',
+    room: 'algebra-7b',
+    address: '2001:db8:85a3::8a2e:370:7334',
+    outcome: 'forbidden',
+    detail: { studentMicrophones: true, locked: false },
+  },
+  { actor: 'participant', identity: 'ana.souza', act: 'recording.start', room: 'algebra-7b', address: '203.0.113.9' },
+  {
+    actor: 'api-key',
+    act: 'token.create',
+    room: 'piano',
+    address: '10.0.4.2',
+    detail: { identity: 'a-very-long-identity-of-a-school-system-0123456789', role: 'student', ttlSeconds: 43200 },
+  },
+  { actor: 'console', act: 'recording.delete', room: 'piano', object: 'f00dfeedf00dfeed', address: '203.0.113.20' },
+].map((entry, index) => ({
+  seq: 40 - index,
+  at: new Date(Date.UTC(2026, 10, 21, 9, 40 - index * 7)).toISOString(),
+  outcome: 'ok',
+  ...entry,
 }));
 const node = {
   version: '0.1.0',
@@ -238,11 +291,14 @@ for (const shot of SHOTS) {
       shot.api === 401
         ? route.fulfill({ status: 401, json: {} })
         : route.fulfill({
+            ...(shot.api === 'no-audit' && route.request().url().includes('audit') ? { status: 503 } : {}),
             json: route.request().url().includes('node')
               ? node
-              : route.request().url().includes('recordings')
-                ? { recordings: shot.api === 'empty' ? [] : recordings }
-                : { rooms: shot.api === 'empty' ? [] : rooms },
+              : route.request().url().includes('audit')
+                ? { entries: shot.api === 'empty' ? [] : audit }
+                : route.request().url().includes('recordings')
+                  ? { recordings: shot.api === 'empty' ? [] : recordings }
+                  : { rooms: shot.api === 'empty' ? [] : rooms },
           }),
     );
   }
