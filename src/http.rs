@@ -13,6 +13,7 @@ mod gate;
 mod guard;
 mod headers;
 mod listen;
+mod openapi;
 mod per_minute;
 mod recordings;
 mod sdpfrag;
@@ -87,19 +88,7 @@ pub fn router(app: App) -> (Router, Sockets) {
     let timeout = Duration::from_secs(app.settings.http_request_timeout_seconds);
     let gate = gate::Gate::new(sockets.closers(), timeout);
     let body = usize::try_from(app.settings.http_body_bytes).unwrap_or(usize::MAX);
-    let routes = Router::new()
-        .route("/healthz", get(api::alive))
-        .route("/readyz", get(api::ready))
-        .route("/metrics", get(api::metrics))
-        .route("/api/tokens", post(api::make_token))
-        .route("/api/rooms", get(api::rooms))
-        .route("/api/node", get(api::node))
-        .merge(audit::routes())
-        .merge(check::routes())
-        .merge(events::routes())
-        .merge(whip::routes())
-        .merge(recordings::routes())
-        .merge(assets::routes())
+    let routes = routes()
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(body))
@@ -111,6 +100,24 @@ pub fn router(app: App) -> (Router, Sockets) {
         .layer(from_fn_with_state(gate, gate::pass))
         .layer(from_fn(headers::add));
     (routes, sockets)
+}
+
+/// What docs/openapi.json describes, and the pages.
+fn routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(api::alive))
+        .route("/readyz", get(api::ready))
+        .route("/metrics", get(api::metrics))
+        .route("/api/openapi.json", get(openapi::document))
+        .route("/api/tokens", post(api::make_token))
+        .route("/api/rooms", get(api::rooms))
+        .route("/api/node", get(api::node))
+        .merge(audit::routes())
+        .merge(check::routes())
+        .merge(events::routes())
+        .merge(whip::routes())
+        .merge(recordings::routes())
+        .merge(assets::routes())
 }
 
 /// A request that takes too long, for example because its body trickles in.
