@@ -239,6 +239,9 @@ pub struct Metrics {
     pub recording_bytes: IntCounter,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
+    pub recordings_refused: IntCounterVec,
+    pub data_free_bytes: IntGauge,
+    pub data_disk_bytes: IntGauge,
     pub audit_dropped: IntCounterVec,
     pub webhook_deliveries: IntCounterVec,
     pub webhook_backlog: IntGaugeVec,
@@ -359,6 +362,16 @@ impl Metrics {
                 "Packets that no recording has, because the recorder or the disk was behind.",
             ),
             recording_queue_bytes: gauge("lectern_recording_queue_bytes", "Bytes that wait for the disk."),
+            recordings_refused: counters(
+                "lectern_recordings_refused_total",
+                "Recordings that were asked for and not begun, by reason: disk-full, no-folder.",
+                "reason",
+            ),
+            data_free_bytes: gauge(
+                "lectern_data_free_bytes",
+                "Bytes that are free on the disk of the data folder.",
+            ),
+            data_disk_bytes: gauge("lectern_data_disk_bytes", "Bytes of the disk of the data folder."),
             audit_dropped: counters(
                 "lectern_audit_dropped_total",
                 "Acts that are not in the audit, by reason: flood (refused acts, more than 120 in a minute), full (the disk is too slow).",
@@ -399,7 +412,40 @@ impl Metrics {
             registry: registry.clone(),
         };
         registry.register(Box::new(Workers::new(workers))).expect("registered once");
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// A series that appears with its first event has no increase that a rule could see, so those that rules and dashboards in `deploy/` look
+    /// at stand there from the start.
+    fn begin_at_zero(&self) {
+        let counters: [(&IntCounterVec, &[&str]); 14] = [
+            (
+                &self.joins,
+                &["ok", "internal", "offer-refused", "room-full", "unauthenticated", "unavailable"],
+            ),
+            (&self.checks, &["ok"]),
+            (&self.requests, &["ok"]),
+            (&self.sockets_refused, &["token-expired", "unauthenticated"]),
+            (&self.sockets_closed, &["nonsense", "slow"]),
+            (&self.http_connections_refused, &["address", "total"]),
+            (&self.media_streams_refused, &["address", "malformed", "silent", "total"]),
+            (&self.turn_refusals, &["capacity", "credentials", "quota"]),
+            (&self.turn_dropped, &["bandwidth", "peer", "permission", "queue"]),
+            (&self.turn_bytes, &["down", "up"]),
+            (&self.recordings_ended, &["failed", "final"]),
+            (&self.recordings_refused, &["disk-full", "no-folder"]),
+            (&self.audit_dropped, &["flood", "full"]),
+            (&self.webhook_deliveries, &["delivered", "failed", "retried", "skipped"]),
+        ];
+        for (counter, values) in counters {
+            for value in values {
+                counter.with_label_values(&[value]);
+            }
+        }
+        for reason in ["bandwidth", "hidden", "layer-missing", "policy", "sender-bandwidth", "sender-cpu"] {
+            self.pictures_reduced.with_label_values(&[reason]);
+        }
     }
 
     /// All metrics in Prometheus' text format 0.0.4.

@@ -1,5 +1,6 @@
 //! Brings the server up from its settings, and down again in order.
 
+mod disk;
 mod media;
 mod tell;
 
@@ -228,6 +229,7 @@ impl Server {
             &metrics,
         )?;
         let pruning = tokio::spawn(tell::keep_short(events_told.clone()));
+        let measuring = tokio::spawn(disk::measure(settings.data_dir.clone(), metrics.clone()));
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
@@ -300,7 +302,7 @@ impl Server {
                 .into_iter()
                 .chain(certificate)
                 .chain(webhooks)
-                .chain([failures, pruning])
+                .chain([failures, pruning, measuring])
                 .collect(),
             recordings: recordings.clone(),
             tls,

@@ -264,7 +264,10 @@ impl Room {
     fn check_disk(&self, message: &Request) -> Result<(), ErrorReply> {
         let starts = matches!(message, Request::Record { action: RecordAction::Start });
         match self.rooms.shared.recordings.as_ref().filter(|_| starts).map(Recordings::check) {
-            Some(Err(error)) => Err(ErrorReply::new(ErrorCode::Unavailable, error.to_string())),
+            Some(Err(error)) => {
+                self.rooms.shared.metrics.recordings_refused.with_label_values(&[error.name()]).inc();
+                Err(ErrorReply::new(ErrorCode::Unavailable, error.to_string()))
+            }
             _ => Ok(()),
         }
     }

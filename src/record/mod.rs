@@ -64,6 +64,16 @@ pub enum CannotBegin {
     NoFolder,
 }
 
+impl CannotBegin {
+    /// For a label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CannotBegin::DiskFull => "disk-full",
+            CannotBegin::NoFolder => "no-folder",
+        }
+    }
+}
+
 /// How to record.
 #[derive(Debug, Clone)]
 pub struct RecordingsConfig {
