@@ -20,6 +20,9 @@ use crate::audit::{Act, Actor, NewEntry};
 /// Header by which the console says that it is the one that asks.
 const CLIENT: &str = "lectern-client";
 
+/// As much of a path as is written down.
+const PATH_CHARS: usize = 120;
+
 /// Who asks, as the extractors find out: [`watch`] puts one into each request that it watches.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
@@ -100,7 +103,10 @@ pub async fn watch(State(app): State<App>, mut request: Request, next: Next) -> 
     };
     let about = response.extensions_mut().remove::<About>();
     let detail = match (&about, act) {
-        (None, Act::Other) => json!({"request": format!("{method} {path}")}),
+        (None, Act::Other) => {
+            let path: String = path.chars().take(PATH_CHARS).collect();
+            json!({"request": format!("{method} {path}")})
+        }
         _ => about.as_ref().map_or(Value::Null, |about| about.detail.clone()),
     };
     let room = about.and_then(|about| about.room).or(room);
