@@ -182,6 +182,14 @@ settings! {
             "Recordings are removed for good so many days after their end; 0: never. The API and the console can say something else of one.";
         recording_retention_rooms: Vec<String> = "", |rooms| room_days(rooms),
             "The same for rooms of their own, such as `exam=365,gym=7`; 0: never.";
+        ffmpeg: PathBuf = "ffmpeg", any,
+            "Program that makes films and sound of recordings (ffmpeg 5 or later, with libx264): a path, or a name that is looked for in `PATH`. Without it recordings are made, watched and fetched as zip all the same.";
+        export_jobs: u64 = "1", within::<1, 64>,
+            "Most exports of recordings that are made at once. They run at the lowest priority.";
+        export_queue: u64 = "20", within::<1, 10_000>,
+            "Most exports that wait for their turn.";
+        export_threads: Option<u64> = "", some_within::<1, 64>,
+            "Threads of the encoder of one export. When unset, half as many as there are cores.";
     }
     "Webhooks" {
         webhook_url: Vec<String> = "", |urls| webhook_addresses(urls),

@@ -8,6 +8,7 @@ mod auth;
 mod check;
 mod error;
 mod events;
+mod exports;
 mod frames;
 mod gate;
 mod guard;
@@ -35,6 +36,7 @@ use crate::audit::Audit;
 use crate::classrooms::Classrooms;
 use crate::config::Settings;
 use crate::events::EventStream;
+use crate::export::Exports;
 use crate::metrics::Metrics;
 use crate::record::Recordings;
 use crate::secrets::Secrets;
@@ -68,6 +70,8 @@ pub struct App {
     pub events: EventStream,
     /// Recordings, if the server makes some.
     pub recordings: Option<Recordings>,
+    /// Exports of them.
+    pub exports: Option<Exports>,
     /// For counting.
     pub metrics: Arc<Metrics>,
     /// WHIP and WHEP sessions.
@@ -117,6 +121,7 @@ fn routes() -> Router<App> {
         .merge(events::routes())
         .merge(whip::routes())
         .merge(recordings::routes())
+        .merge(exports::routes())
         .merge(assets::routes())
 }
 

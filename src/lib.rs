@@ -15,6 +15,7 @@ pub mod config;
 pub mod discover;
 pub mod doctor;
 pub mod events;
+pub mod export;
 pub mod http;
 pub mod listener;
 pub mod logging;

@@ -246,6 +246,9 @@ pub struct Metrics {
     pub webhook_deliveries: IntCounterVec,
     pub webhook_backlog: IntGaugeVec,
     pub webhook_oldest: IntGaugeVec,
+    pub exports: IntCounterVec,
+    pub exports_running: IntGauge,
+    pub exports_waiting: IntGauge,
 }
 
 impl Metrics {
@@ -270,6 +273,11 @@ impl Metrics {
         let counters = |name: &str, help: &str, label: &str| {
             let counters =
                 IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid constant name");
+            registry.register(Box::new(counters.clone())).expect("registered once");
+            counters
+        };
+        let pairs = |name: &str, help: &str, labels: [&str; 2]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &labels).expect("a valid constant name");
             registry.register(Box::new(counters.clone())).expect("registered once");
             counters
         };
@@ -393,6 +401,13 @@ impl Metrics {
                 "When the oldest of those events happened, in Unix time; 0 if there is none.",
                 "receiver",
             ),
+            exports: pairs(
+                "lectern_exports_total",
+                "Exports of recordings that have ended, by kind and outcome: done, failed, cancelled.",
+                ["kind", "outcome"],
+            ),
+            exports_running: gauge("lectern_exports_running", "Exports that are being made."),
+            exports_waiting: gauge("lectern_exports_waiting", "Exports that wait for their turn."),
             turn_streams: gauge("lectern_turn_streams", "TCP connections of TURN."),
             turn_bytes: counters(
                 "lectern_turn_bytes_total",

@@ -23,6 +23,7 @@ use crate::audit::{Audit, AuditError};
 use crate::classrooms::{Classrooms, ClassroomsConfig};
 use crate::config::{Settings, days_by_room};
 use crate::events::EventStream;
+use crate::export::{Exports, ExportsConfig};
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
 use crate::record::{Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
@@ -147,6 +148,7 @@ pub struct Server {
     turn: Option<Turn>,
     turn_listening: Option<turn::Listening>,
     recordings: Option<Recordings>,
+    exports: Option<Exports>,
     drain: Duration,
     /// Kept until the end, however it comes: the system lets go of it when the process dies.
     _lock: File,
@@ -230,6 +232,13 @@ impl Server {
         )?;
         let pruning = tokio::spawn(tell::keep_short(events_told.clone()));
         let measuring = tokio::spawn(disk::measure(settings.data_dir.clone(), metrics.clone()));
+        let exports = match &recordings {
+            Some(recordings) => {
+                let on_end = tell::of_exports(events_told.clone(), recordings.clone());
+                Some(Exports::start(exporting(&settings), recordings.clone(), metrics.clone(), on_end).await)
+            }
+            None => None,
+        };
         let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let classrooms = Classrooms::start(
             ClassroomsConfig {
@@ -273,6 +282,7 @@ impl Server {
             audit,
             events: events_told,
             recordings: recordings.clone(),
+            exports: exports.clone(),
             metrics: metrics.clone(),
             sessions: Arc::default(),
             guesses: Arc::new(http::PerMinute::new(settings.api_key_guesses_per_minute)),
@@ -305,6 +315,7 @@ impl Server {
                 .chain([failures, pruning, measuring])
                 .collect(),
             recordings: recordings.clone(),
+            exports,
             tls,
             turn: turn.turn,
             turn_listening: turn.listening,
@@ -358,6 +369,10 @@ impl Server {
     /// Ends in order: everybody is told, lessons are stored, sockets closed, threads joined.
     pub async fn stop(self) {
         let begun = Instant::now();
+        // What they were at is on the disk.
+        if let Some(exports) = &self.exports {
+            exports.close().await;
+        }
         self.classrooms.shutdown(begun + self.drain).await;
         if let Some(recordings) = self.recordings {
             let left = self.drain.saturating_sub(begun.elapsed()).max(LEAST_TO_FINISH);
@@ -426,6 +441,18 @@ fn start_recordings(
         Recordings::start(config, feed, workers, catalogue, failed, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })
+}
+
+fn exporting(settings: &Settings) -> ExportsConfig {
+    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let half = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+    ExportsConfig {
+        ffmpeg: settings.ffmpeg.clone(),
+        jobs: count(settings.export_jobs),
+        queue: count(settings.export_queue),
+        threads: settings.export_threads.map_or(half, count),
+        part_ms: recording::export::PART_MS,
+    }
 }
 
 /// The kinds of class of these names, which the settings have checked.

@@ -86,7 +86,7 @@ fn manifest(duration_ms: u64, tracks: &[Value], mix: bool) -> Manifest {
 }
 
 fn options(with_text: bool) -> Options {
-    Options { work: "work".into(), with_text, threads: 1, part_ms: 4_000 }
+    Options { work: "work".into(), with_text, threads: 1, part_ms: 3_600 }
 }
 
 /// Takes all steps; gives the way of the result.

@@ -67,7 +67,9 @@ fn act_of(method: &Method, path: &str) -> Option<(Act, Option<String>)> {
     Some(match (method.as_str(), parts.as_slice()) {
         ("POST", ["sign-in"]) => (Act::SignIn, None),
         ("POST", ["tokens"]) => (Act::TokenCreate, None),
-        ("POST", ["recordings", id, "links"]) => (Act::LinkCreate, object(id)),
+        ("POST", ["recordings", id, "links"] | ["recordings", id, "exports", _, "links"]) => {
+            (Act::LinkCreate, object(id))
+        }
         ("POST", ["recordings", id, "exports"]) => (Act::ExportCreate, object(id)),
         ("DELETE", ["recordings", id]) => (Act::RecordingDelete, object(id)),
         ("PATCH", ["recordings", id]) => (Act::RecordingChange, object(id)),

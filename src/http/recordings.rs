@@ -135,6 +135,9 @@ async fn delete(
         Viewer::Operator | Viewer::Staff { is_teacher: true, .. } => {}
         Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
     }
+    if let Some(exports) = &app.exports {
+        exports.forget(&id).await;
+    }
     let recordings = recordings(&app).await?.clone();
     let deleted = blocking(move || recordings.remove(&id, clock::wall())).await?;
     deleted.map_err(|error| match error {
@@ -215,7 +218,7 @@ async fn file(
 }
 
 /// The recording, if this viewer may watch it. Whoever may not is not told whether it exists.
-async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Arc<Manifest>, Failure> {
+pub(super) async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Arc<Manifest>, Failure> {
     if matches!(viewer, Viewer::Link(recording) if recording != id) {
         return Err(forbidden());
     }
@@ -232,7 +235,7 @@ async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Arc<Manifest>, Fai
     }
 }
 
-fn forbidden() -> Failure {
+pub(super) fn forbidden() -> Failure {
     ErrorReply::new(ErrorCode::Forbidden, "this token does not open that").into()
 }
 
@@ -244,7 +247,9 @@ async fn recordings(app: &App) -> Result<&Recordings, Failure> {
 }
 
 /// Files are read on threads that may wait.
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     tokio::task::spawn_blocking(read)
         .await
         .map_err(|_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "reading failed"))

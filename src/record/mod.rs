@@ -185,6 +185,11 @@ impl Recordings {
         self.shared.archive.get(id)
     }
 
+    /// The folder with the folders of all recordings.
+    pub fn root(&self) -> &std::path::Path {
+        &self.shared.config.folder
+    }
+
     /// The folder of a recording, if the id is one that a recording can have.
     pub fn folder(&self, id: &str) -> Option<PathBuf> {
         self.shared.archive.path(id)

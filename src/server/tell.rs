@@ -1,6 +1,7 @@
 //! Tells other systems what becomes of recordings, and throws old events away.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use recording::manifest::State;
@@ -8,7 +9,8 @@ use recording::tombstone::Tombstone;
 
 use crate::clock;
 use crate::events::{EventStream, EventsError, NewEvent, What};
-use crate::record::{Catalogue, CatalogueError, Entry, Query, RecordingSummary};
+use crate::export::{Ended, OnEnd};
+use crate::record::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, Recordings};
 
 /// How often old events are looked for.
 const PRUNE: Duration = Duration::from_secs(3600);
@@ -71,6 +73,26 @@ impl<C: Catalogue> Catalogue for Telling<C> {
     fn list(&self, query: &Query) -> Result<Vec<RecordingSummary>, CatalogueError> {
         self.catalogue.list(query)
     }
+}
+
+/// Tells of exports that have ended.
+pub(super) fn of_exports(events: EventStream, recordings: Recordings) -> OnEnd {
+    Arc::new(move |ended: Ended| {
+        let (recording, export) = (ended.recording.clone(), ended.kind.name().to_owned());
+        let manifest = recordings.manifest(&recording);
+        let event = NewEvent {
+            at: clock::wall(),
+            room: manifest.as_ref().map(|manifest| manifest.room.clone()),
+            lesson: manifest.as_ref().map(|manifest| manifest.lesson.clone()),
+            what: match ended.is_done {
+                true => What::ExportFinished { export, recording },
+                false => What::ExportFailed { export, recording },
+            },
+        };
+        if let Err(error) = events.tell(&event) {
+            tracing::error!(recording = ended.recording, %error, "that an export has ended is not told");
+        }
+    })
 }
 
 fn warn(told: Result<(), EventsError>) {

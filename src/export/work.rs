@@ -1,0 +1,239 @@
+//! Making an export.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use recording::export::{self, Kind, Options, Plan, PlanError, RESULT_FILE, Step};
+use recording::manifest::Manifest;
+use recording::timeline;
+use tokio::sync::watch;
+
+use super::ExportsConfig;
+use super::ffmpeg::{self, FfmpegError};
+use super::job::{Job, JobError, JobState, Place};
+use crate::clock;
+use crate::metrics::{Counted, Metrics};
+use crate::record::Recordings;
+
+/// What the plan in a folder of work was: parts of another do not fit together.
+const PLAN_FILE: &str = "plan";
+
+/// Why an export could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The recording has gone.
+    #[error("the recording was removed")]
+    Gone,
+    /// Little is free on the disk.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// There is no `ffmpeg` any more.
+    #[error("ffmpeg is not installed on the server")]
+    NoFfmpeg,
+    /// There is nothing to make it of.
+    #[error(transparent)]
+    Nothing(#[from] PlanError),
+    /// `ffmpeg` failed.
+    #[error(transparent)]
+    Ffmpeg(#[from] FfmpegError),
+    /// The disk cannot be read or written.
+    #[error("the disk failed: {0}")]
+    Disk(#[from] io::Error),
+}
+
+impl ExportError {
+    fn code(&self) -> &'static str {
+        match self {
+            ExportError::Gone => "not-found",
+            ExportError::DiskFull => "disk-full",
+            ExportError::NoFfmpeg => "ffmpeg-missing",
+            ExportError::Nothing(_) => "nothing-to-export",
+            ExportError::Ffmpeg(FfmpegError::Failed(words)) if words.contains("No space left") => "disk-full",
+            ExportError::Ffmpeg(_) => "ffmpeg-failed",
+            ExportError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => "disk-full",
+            ExportError::Disk(_) => "disk-failed",
+        }
+    }
+}
+
+/// What a job is at.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub job: Job,
+    pub progress: f64,
+}
+
+impl Told {
+    /// The job with its progress.
+    pub fn now(&self) -> Job {
+        Job { progress: self.progress, ..self.job.clone() }
+    }
+}
+
+/// The plan of an export of a recording that is in this folder. Blocks.
+pub(super) fn plan(
+    folder: &Path,
+    manifest: &Manifest,
+    kind: Kind,
+    config: &ExportsConfig,
+    with_text: bool,
+) -> Result<Plan, PlanError> {
+    let timeline = std::fs::read(folder.join(&manifest.timeline)).unwrap_or_default();
+    let entries = timeline::read(&timeline).entries;
+    let work = Place { recording: folder.to_owned(), kind }.work_name();
+    let options = Options { work, with_text, threads: config.threads, part_ms: config.part_ms };
+    export::plan(kind, manifest, &entries, &options)
+}
+
+/// A job, with what it needs.
+pub(super) struct Task<'a> {
+    pub config: &'a ExportsConfig,
+    pub recordings: &'a Recordings,
+    pub metrics: &'a Arc<Metrics>,
+    pub recording: &'a str,
+    pub place: &'a Place,
+    pub tell: &'a watch::Sender<Told>,
+}
+
+impl Task<'_> {
+    /// Makes it, or what is not made yet of it.
+    pub async fn carry_out(&self, mut job: Job) -> Result<(), ExportError> {
+        let _running = Counted::new(&self.metrics.exports_running);
+        job.state = JobState::Running;
+        job.began_at.get_or_insert(clock::wall());
+        self.write(&job).await?;
+        let program = ffmpeg::find(&self.config.ffmpeg).ok_or(ExportError::NoFfmpeg)?;
+        let with_text = ffmpeg::writes_text(&program).await;
+        let plan = self.begin(job.kind, with_text).await?;
+        let whole: u64 = plan.steps.iter().map(|step| step.weight).sum();
+        let mut done = 0;
+        for step in &plan.steps {
+            self.take(&program, step, |part| {
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
+                let progress = (done as f64 + part * step.weight as f64) / whole.max(1) as f64;
+                self.tell.send_modify(|told| told.progress = progress.clamp(told.progress, 1.0));
+            })
+            .await?;
+            done += step.weight;
+        }
+        self.finish(job).await
+    }
+
+    /// Notes why it failed, and removes what it has made. What that counts as.
+    pub async fn fail(&self, error: &ExportError) -> Option<&'static str> {
+        let place = self.place.clone();
+        let mut job = self.tell.borrow().now();
+        job.state = JobState::Failed;
+        job.ended_at = Some(clock::wall());
+        job.error = Some(JobError { code: error.code().to_owned(), message: error.to_string() });
+        let exists = self.exists().await;
+        if !exists || matches!(error, ExportError::Gone) {
+            return Some("cancelled");
+        }
+        tracing::warn!(recording = self.recording, kind = job.kind.name(), %error, "an export has failed");
+        let noted = blocking(move || {
+            let _ = std::fs::remove_dir_all(place.work());
+            place.write(&job)
+        });
+        if let Err(error) = noted.await {
+            tracing::warn!(recording = self.recording, %error, "that an export has failed cannot be written");
+        }
+        Some("failed")
+    }
+
+    async fn exists(&self) -> bool {
+        let (recordings, recording) = (self.recordings.clone(), self.recording.to_owned());
+        matches!(blocking(move || Ok(recordings.manifest(&recording))).await, Ok(Some(_)))
+    }
+
+    async fn write(&self, job: &Job) -> Result<(), ExportError> {
+        let (place, written) = (self.place.clone(), job.clone());
+        blocking(move || place.write(&written)).await?;
+        self.tell.send_modify(|told| told.job = job.clone());
+        Ok(())
+    }
+
+    /// Plans, and makes the folder of the work fit for the plan.
+    async fn begin(&self, kind: Kind, with_text: bool) -> Result<Plan, ExportError> {
+        let (recordings, recording) = (self.recordings.clone(), self.recording.to_owned());
+        let (config, place) = (self.config.clone(), self.place.clone());
+        blocking(move || {
+            let Some(manifest) = recordings.manifest(&recording) else { return Ok(Err(ExportError::Gone)) };
+            let plan = match plan(&place.recording, &manifest, kind, &config, with_text) {
+                Ok(plan) => plan,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let digest = blake3::hash(format!("{plan:?}").as_bytes()).to_hex().to_string();
+            let work = place.work();
+            if std::fs::read_to_string(work.join(PLAN_FILE)).ok().as_deref() != Some(&digest) {
+                let _ = std::fs::remove_dir_all(&work);
+                place.make_work()?;
+                std::fs::write(work.join(PLAN_FILE), digest)?;
+            }
+            // A process that was not ended in order may still write there; it writes into nothing then.
+            for entry in std::fs::read_dir(&work)?.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(".draft-") {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(Ok(plan))
+        })
+        .await?
+    }
+
+    /// Takes a step, unless it was taken already.
+    async fn take(&self, program: &Path, step: &Step, mut part: impl FnMut(f64)) -> Result<(), ExportError> {
+        let work = self.place.work();
+        let whole = work.join(&step.file);
+        if whole.exists() {
+            return Ok(());
+        }
+        if self.recordings.check().is_err() {
+            return Err(if self.exists().await { ExportError::DiskFull } else { ExportError::Gone });
+        }
+        let (folder, reads) = (work.clone(), step.reads.clone());
+        blocking(move || {
+            reads.iter().try_for_each(|(name, content)| std::fs::write(folder.join(name), content))
+        })
+        .await?;
+        let draft = format!(".draft-{}", crate::secrets::random_hex::<8>());
+        let output = format!("file:{}/{draft}", self.place.work_name());
+        let arguments: Vec<String> = step.arguments.iter().cloned().chain([output]).collect();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
+        let progress = |ms: u64| part((ms as f64 / step.media_ms.max(1) as f64).min(1.0));
+        ffmpeg::run(program, &self.place.recording, &arguments, progress).await?;
+        blocking(move || {
+            let draft = work.join(draft);
+            File::open(&draft)?.sync_all()?;
+            std::fs::rename(&draft, &whole)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Moves the result to its place.
+    async fn finish(&self, mut job: Job) -> Result<(), ExportError> {
+        let place = self.place.clone();
+        let job = blocking(move || {
+            std::fs::rename(place.work().join(RESULT_FILE), place.result())?;
+            job.state = JobState::Done;
+            job.progress = 1.0;
+            job.ended_at = Some(clock::wall());
+            job.bytes = Some(place.result().metadata()?.len());
+            place.write(&job)?;
+            // It is done, whatever is left: the next start removes it.
+            let _ = std::fs::remove_dir_all(place.work());
+            Ok(job)
+        })
+        .await?;
+        self.tell.send_modify(|told| *told = Told { progress: 1.0, job });
+        Ok(())
+    }
+}
+
+/// Files are read and written on threads that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
