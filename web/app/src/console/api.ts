@@ -60,6 +60,20 @@ export interface ConsoleRecording {
   inUse?: boolean;
 }
 
+/** What a recording is exported as. */
+export const EXPORT_KINDS = ['composed', 'screen', 'sound', 'copy', 'chat', 'attendance', 'zip'] as const;
+export type ExportKind = (typeof EXPORT_KINDS)[number];
+
+/** An export that was asked for. */
+export interface ExportJob {
+  kind: ExportKind;
+  state: 'queued' | 'running' | 'done' | 'failed';
+  /** `0..1`. */
+  progress: number;
+  bytes?: number;
+  error?: { code: string; message: string };
+}
+
 /** Which recordings to list. */
 export interface RecordingQuery {
   text: string;
@@ -123,6 +137,8 @@ export class ApiError extends Error {
     readonly problem: ApiProblem,
     /** The server's words, if any. */
     readonly detail?: string,
+    /** The server's word for programs, if any. */
+    readonly code?: string,
   ) {
     super(detail ?? problem);
   }
@@ -222,6 +238,28 @@ export class ConsoleApi {
     await this.call('DELETE', `/api/recordings/${encodeURIComponent(id)}`);
   }
 
+  /** The exports of a recording that were asked for. */
+  async exports(id: string): Promise<ExportJob[]> {
+    const { exports } = (await this.call('GET', exportsOf(id))) as { exports?: ExportJob[] };
+    return exports ?? [];
+  }
+
+  /** Asks for an export. */
+  async requestExport(id: string, kind: ExportKind): Promise<ExportJob> {
+    return (await this.call('POST', exportsOf(id), { kind })) as ExportJob;
+  }
+
+  /** Cancels an export, or removes it. */
+  async removeExport(id: string, kind: ExportKind): Promise<void> {
+    await this.call('DELETE', `${exportsOf(id)}/${kind}`);
+  }
+
+  /** Where the browser fetches the file of an export by itself. */
+  async exportFile(id: string, kind: ExportKind): Promise<string> {
+    const { token } = (await this.call('POST', `${exportsOf(id)}/${kind}/links`)) as { token: string };
+    return `${exportsOf(id)}/${kind}/file?token=${encodeURIComponent(token)}`;
+  }
+
   private async call(method: string, path: string, body?: unknown): Promise<unknown> {
     const response = await this.fetcher(path, {
       method,
@@ -237,9 +275,12 @@ export class ConsoleApi {
     }).catch(() => {
       throw new ApiError('unreachable');
     });
-    if (response.status === 404) throw new ApiError('missing', await detailOf(response));
     if (response.status === 401 || response.status === 403) throw new ApiError('key');
-    if (!response.ok) throw new ApiError(response.status < 500 ? 'refused' : 'server', await detailOf(response));
+    if (!response.ok) {
+      const { detail, code } = await refusalOf(response);
+      const problem = response.status === 404 ? 'missing' : response.status < 500 ? 'refused' : 'server';
+      throw new ApiError(problem, detail, code);
+    }
     if (response.status === 204) return undefined;
     return response.json().catch(() => {
       throw new ApiError('server');
@@ -247,14 +288,19 @@ export class ConsoleApi {
   }
 }
 
-async function detailOf(response: Response): Promise<string | undefined> {
+const exportsOf = (id: string) => `/api/recordings/${encodeURIComponent(id)}/exports`;
+
+async function refusalOf(response: Response): Promise<{ detail?: string; code?: string }> {
   const text = await response.text().catch(() => '');
   try {
-    const body = JSON.parse(text) as { message?: unknown; error?: { message?: unknown } | string };
-    const message = typeof body.error === 'object' ? body.error.message : (body.message ?? body.error);
-    return typeof message === 'string' ? message : undefined;
+    const body = JSON.parse(text) as { message?: unknown; error?: { message?: unknown; code?: unknown } | string };
+    const error = typeof body.error === 'object' ? body.error : { message: body.message ?? body.error };
+    return {
+      ...(typeof error.message === 'string' ? { detail: error.message } : {}),
+      ...(typeof error.code === 'string' ? { code: error.code } : {}),
+    };
   } catch {
-    return text !== '' && text.length < 200 ? text : undefined;
+    return text !== '' && text.length < 200 ? { detail: text } : {};
   }
 }
 

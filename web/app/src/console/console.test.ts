@@ -3,6 +3,7 @@ import { effectScope } from 'vue';
 
 import { ApiError, ConsoleApi, keyFromHash, type ConsoleRecording, type Fetch } from './api';
 import { listAudit } from './audit';
+import { listExports, type ExportList } from './exports';
 import { choiceOf, dayOf, keepUntilOf } from './keep';
 import { listRecordings, type RecordingList } from './recordings';
 import { sinceStart } from './uptime';
@@ -211,6 +212,62 @@ describe('recordings', () => {
       expect([list.problem.value, list.items.value?.length]).toEqual(['unreachable', 1]);
       scope.stop();
     });
+  });
+});
+
+describe('exports', () => {
+  it('are followed while they are made, and fetched by their address alone', async () => {
+    vi.useFakeTimers();
+    let progress = 0;
+    const job = () => ({ kind: 'composed', state: progress < 1 ? 'running' : 'done', progress });
+    const { api: client, calls } = api(({ path, init }) => {
+      if (path.endsWith('/links')) return Response.json({ token: 'a.b+c' }, { status: 201 });
+      if (init.method === 'POST') return Response.json(job(), { status: 202 });
+      return Response.json({ exports: calls.some((call) => call.init.method === 'POST') ? [job()] : [] });
+    });
+    const fetched: string[] = [];
+    const scope = effectScope();
+    const list = scope.run(() =>
+      listExports(
+        () => client,
+        'r1',
+        (address) => fetched.push(address),
+      ),
+    ) as ExportList;
+    await vi.advanceTimersByTimeAsync(5_000);
+    // Nothing is under way: nobody asks again.
+    expect(calls).toHaveLength(1);
+    await list.make('composed');
+    for (progress of [0.4, 1]) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(list.jobs.value.get('composed')?.progress).toBe(progress);
+    }
+    const asked = calls.length;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(calls).toHaveLength(asked);
+    await list.download('composed');
+    expect(fetched).toEqual(['/api/recordings/r1/exports/composed/file?token=a.b%2Bc']);
+    scope.stop();
+    vi.useRealTimers();
+  });
+
+  it('say why they cannot be made', async () => {
+    const error = { code: 'ffmpeg-missing', message: 'install it' };
+    const { api: client } = api(({ init }) =>
+      init.method === 'POST' ? Response.json({ error }, { status: 503 }) : Response.json({ exports: [] }),
+    );
+    const scope = effectScope();
+    const list = scope.run(() =>
+      listExports(
+        () => client,
+        'r1',
+        () => undefined,
+      ),
+    ) as ExportList;
+    await list.make('sound');
+    expect(list.problems.value.get('sound')).toMatchObject({ problem: 'server', code: 'ffmpeg-missing' });
+    expect(list.busy.value).toBeUndefined();
+    scope.stop();
   });
 });
 

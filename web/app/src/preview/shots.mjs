@@ -124,6 +124,22 @@ const SHOTS = [
     dark: true,
     act: click('Delete Piano with Lucía'),
   },
+  { name: 'console-export', path: '/console#key=right', api: 200, act: click('Export Piano with Lucía') },
+  {
+    name: 'console-export-dark-zh',
+    path: '/console#key=right',
+    api: 200,
+    dark: true,
+    zh: true,
+    act: click('导出 Piano with Lucía'),
+  },
+  {
+    name: 'console-export-phone',
+    path: '/console#key=right',
+    api: 200,
+    size: PHONE,
+    act: click('Export Piano with Lucía'),
+  },
   { name: 'console-empty', path: '/console#key=right', api: 'empty' },
   { name: 'console-audit', path: '/console#key=right', api: 200, act: toAudit },
   { name: 'console-audit-dark-zh', path: '/console#key=right', api: 200, act: toAudit, dark: true, zh: true },
@@ -215,6 +231,12 @@ const audit = [
   outcome: 'ok',
   ...entry,
 }));
+const exports = [
+  { kind: 'composed', state: 'running', progress: 0.37 },
+  { kind: 'screen', state: 'failed', progress: 0, error: { code: 'disk-full', message: '' } },
+  { kind: 'sound', state: 'queued', progress: 0 },
+  { kind: 'copy', state: 'done', progress: 1, bytes: 4.1e8 },
+];
 const node = {
   version: '0.1.0',
   uptimeSeconds: 93_845,
@@ -296,9 +318,11 @@ for (const shot of SHOTS) {
               ? node
               : route.request().url().includes('audit')
                 ? { entries: shot.api === 'empty' ? [] : audit }
-                : route.request().url().includes('recordings')
-                  ? { recordings: shot.api === 'empty' ? [] : recordings }
-                  : { rooms: shot.api === 'empty' ? [] : rooms },
+                : route.request().url().endsWith('/exports')
+                  ? { exports }
+                  : route.request().url().includes('recordings')
+                    ? { recordings: shot.api === 'empty' ? [] : recordings }
+                    : { rooms: shot.api === 'empty' ? [] : rooms },
           }),
     );
   }
