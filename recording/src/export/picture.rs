@@ -274,3 +274,72 @@ fn short(text: &str, chars: usize) -> String {
     }
     line.chars().take(chars - 1).chain(['…']).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use sfu::media::Source;
+
+    use super::*;
+    use crate::export::testing::manifest;
+    use crate::export::{PART_MS, plan};
+
+    /// Longest argument that Linux takes (`MAX_ARG_STRLEN`, execve(2)).
+    const ARGUMENT_BYTES: usize = 128 * 1024;
+
+    fn cameras(count: u32, duration_ms: u64) -> Manifest {
+        let track = |n: u32| {
+            json!({"track": n, "file": format!("v-{n}.webm"), "participant": format!("p{n}"), "name": "N",
+                "source": "camera", "codec": "vp8", "offsetMs": 0, "durationMs": duration_ms, "bytes": 1, "clockFit": []})
+        };
+        manifest(duration_ms, (1..=count).map(track).collect())
+    }
+
+    fn options(part_ms: u64) -> Options {
+        Options { work: "export/.composed".into(), with_text: true, threads: 1, part_ms }
+    }
+
+    fn after<'a>(step: &'a Step, argument: &str) -> &'a str {
+        let at = step.arguments.iter().position(|found| found == argument).expect("it is there");
+        &step.arguments[at + 1]
+    }
+
+    proptest! {
+        /// No frame is drawn twice or not at all, wherever parts are cut.
+        #[test]
+        fn parts_are_the_whole(duration_ms in 1u64..600_000, part_frames in 1u64..4_000, people in 0u32..4) {
+            let part_ms = part_frames.max(duration_ms / 40 / 50) * FRAME_MS;
+            let mut manifest = cameras(people, duration_ms);
+            manifest.mix = serde_json::from_value(json!({"file": "mix.webm", "offsetMs": 0, "durationMs": 1, "bytes": 1})).ok();
+            let plan = plan(Kind::Composed, &manifest, &[], &options(part_ms)).unwrap();
+            let parts = &plan.steps[1..plan.steps.len() - 1];
+            let frames: u64 = parts.iter().map(|part| after(part, "-frames:v").parse::<u64>().unwrap()).sum();
+            prop_assert_eq!(frames, duration_ms.div_ceil(FRAME_MS));
+            let list = &plan.steps.last().unwrap().reads[0].1;
+            for part in parts {
+                prop_assert!(part.media_ms <= part_ms && list.contains(&part.file));
+            }
+            prop_assert_eq!(&plan.steps.last().unwrap().file, RESULT_FILE);
+        }
+    }
+
+    /// Everybody comes and goes all the time for as long as a part lasts.
+    #[test]
+    fn the_wildest_class_fits_into_an_argument() {
+        let manifest = cameras(30, PART_MS);
+        let mut entries = Vec::new();
+        for at_ms in (0..PART_MS).step_by(100) {
+            let participant = format!("p{}", at_ms / 100 * 7 % 30 + 1);
+            let muted = at_ms / 3_000 % 2 == 0;
+            let kind = EntryKind::Muted { participant: participant.clone(), source: Source::Camera, muted };
+            entries.push(Entry { at_ms, kind });
+            if at_ms % 3_000 == 0 {
+                entries.push(Entry { at_ms, kind: EntryKind::Speaker { participant: Some(participant) } });
+            }
+        }
+        let plan = plan(Kind::Composed, &manifest, &entries, &options(PART_MS)).unwrap();
+        let graph = after(&plan.steps[1], "-filter_complex").len();
+        assert!(graph > 10_000 && graph < ARGUMENT_BYTES, "{graph} bytes");
+    }
+}
