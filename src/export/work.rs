@@ -109,14 +109,18 @@ impl Task<'_> {
         let plan = self.begin(job.kind, with_text).await?;
         let whole: u64 = plan.steps.iter().map(|step| step.weight).sum();
         let mut done = 0;
+        let tell = |done: f64| {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
+            let progress = done / whole.max(1) as f64;
+            self.tell.send_modify(|told| told.progress = progress.clamp(told.progress, 1.0));
+        };
         for step in &plan.steps {
-            self.take(&program, step, |part| {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
-                let progress = (done as f64 + part * step.weight as f64) / whole.max(1) as f64;
-                self.tell.send_modify(|told| told.progress = progress.clamp(told.progress, 1.0));
-            })
-            .await?;
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
+            let (before, weight) = (done as f64, step.weight as f64);
+            self.take(&program, step, |part| tell(before + part * weight)).await?;
             done += step.weight;
+            // Also what was there already, or what the program did not tell at its end.
+            tell(before + weight);
         }
         self.finish(job).await
     }
