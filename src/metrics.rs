@@ -458,6 +458,11 @@ impl Metrics {
                 counter.with_label_values(&[value]);
             }
         }
+        for kind in ["composed", "copy", "screen", "sound"] {
+            for outcome in ["done", "failed"] {
+                self.exports.with_label_values(&[kind, outcome]);
+            }
+        }
         for reason in ["bandwidth", "hidden", "layer-missing", "policy", "sender-bandwidth", "sender-cpu"] {
             self.pictures_reduced.with_label_values(&[reason]);
         }

@@ -250,6 +250,11 @@ test('recordings, events and the audit', { timeout: 60_000 }, async () => {
   await ask('post', `${one}/links`, 403, { params, key: link.token });
   await ask('get', one, 200, { params, key: '', query: `?token=${link.token}` });
   await ask('delete', one, 403, { params, key: link.token });
+  const { json: kept } = await ask('patch', one, 200, { params, body: { keepUntil: 'forever' } });
+  assert.equal(kept.keepUntil, 'forever');
+  await ask('patch', one, 400, { params, body: { keepUntil: 'tomorrow' } });
+  await ask('patch', one, 403, { params, key: ada, body: { keepUntil: null } });
+  await exports(params);
   await ask('delete', one, 204, { params });
   await teacher.request('settings', { locked: true });
   await teacher.request('end');
@@ -265,6 +270,30 @@ test('recordings, events and the audit', { timeout: 60_000 }, async () => {
   await ask('get', '/api/audit', 400, { query: '?limit=0' });
   await ask('get', '/api/audit', 401, { key: '' });
 });
+
+/** Exports of a recording in which nobody has been seen or heard. */
+async function exports(params) {
+  const [all, job] = ['/api/recordings/{id}/exports', '/api/recordings/{id}/exports/{kind}'];
+  const of = (kind) => ({ params: { ...params, kind } });
+  await ask('post', all, 200, { params, body: { kind: 'attendance' } });
+  await ask('post', all, 400, { params, body: { kind: 'poster' } });
+  await ask('post', all, 401, { params, key: '', body: { kind: 'zip' } });
+  await ask('post', all, 422, { params, body: { kind: 'screen' } });
+  await ask('post', all, 202, { params, body: { kind: 'composed' } });
+  await until('the film is made', async () => (await ask('get', job, 200, of('composed'))).json.state === 'done');
+  await ask('post', all, 200, { params, body: { kind: 'composed' } });
+  const { json } = await ask('get', all, 200, { params });
+  assert.deepEqual(
+    json.exports.map(({ kind }) => kind),
+    ['composed'],
+  );
+  for (const kind of ['composed', 'attendance', 'zip']) await ask('get', `${job}/file`, 200, of(kind));
+  await ask('get', `${job}/file`, 206, { ...of('composed'), headers: { range: 'bytes=0-3' } });
+  await ask('get', `${job}/file`, 404, of('copy'));
+  await ask('post', `${job}/links`, 201, of('composed'));
+  await ask('delete', job, 204, of('composed'));
+  await ask('get', job, 404, of('composed'));
+}
 
 test('every operation was answered as it should be', () => {
   const missing = Object.entries(document.paths).flatMap(([template, item]) =>
