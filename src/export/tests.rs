@@ -195,6 +195,9 @@ async fn one_at_a_time_and_few_wait() {
     // The same again is the same.
     assert_eq!(exports.request(RECORDING, Kind::Sound).unwrap().state, JobState::Running);
     assert_eq!(exports.jobs(RECORDING).len(), 2);
+    // Time in which a second one would begin, if it could.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.runs().len(), 2);
     assert_eq!((world.metrics.exports_running.get(), world.metrics.exports_waiting.get()), (1, 1));
 
     // One that waits is cancelled, then the one that runs: nothing is left of either.
