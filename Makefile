@@ -61,7 +61,7 @@ test-web: $(STAMPS)/web-deps ## vitest
 	@cd web && npm run --silent test
 
 .PHONY: e2e
-e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/pebble $(STAMPS)/venv ## the real server with real browsers and clients
+e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/pebble $(STAMPS)/versitygw $(STAMPS)/venv ## the real server with real browsers and clients
 	@cargo build --package load --bin udp-proxy
 	@cargo build --package foreign --bin webrtc-client
 	@echo "== end to end"
@@ -117,6 +117,13 @@ PEBBLE := v2.10.3
 $(STAMPS)/pebble: scripts/need Makefile $(call there,.tools/bin/pebble) | $(STAMPS)
 	@scripts/need go
 	@GOBIN=$(CURDIR)/.tools/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE)
+	@touch $@
+
+# The bucket that recordings are brought to in tests: the protocol of S3 on a folder.
+VERSITYGW := v1.8.0
+$(STAMPS)/versitygw: scripts/need Makefile $(call there,.tools/bin/versitygw) | $(STAMPS)
+	@scripts/need go
+	@GOBIN=$(CURDIR)/.tools/bin go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 	@touch $@
 
 $(STAMPS)/venv: tests/e2e/python/requirements.txt scripts/need $(call there,.venv/bin/pip) | $(STAMPS)

@@ -190,6 +190,24 @@ settings! {
             "Most exports that wait for their turn.";
         export_threads: Option<u64> = "", some_within::<1, 64>,
             "Threads of the encoder of one export. When unset, half as many as there are cores.";
+        recording_store: String = "disk", |store| one_of(store, &["disk", "s3"]),
+            "`disk`: recordings stay in the data folder. `s3`: finished ones are brought into a bucket by the protocol of S3 (Amazon, MinIO, Ceph and others), and watched from there.";
+        recording_s3_bucket: Option<String> = "", any,
+            "The bucket. It must be there.";
+        recording_s3_endpoint: Option<String> = "", web_address,
+            "Where the protocol is spoken, such as `https://minio.example.org:9000`. When unset, Amazon's own for the region.";
+        recording_s3_region: String = "us-east-1", any,
+            "The region that requests are signed for.";
+        recording_s3_access_key: Option<String> = "", any,
+            "Name of the key to the bucket. It must read, write, list and delete.";
+        recording_s3_secret_key: Option<Secret> = "", any,
+            "The key to the bucket.";
+        recording_s3_prefix: String = "", any,
+            "Stands before all names in the bucket, such as `lectern/school-1`.";
+        recording_s3_path_style: bool = "true", any,
+            "The bucket stands in the path of URLs and not in the name of the host.";
+        recording_local_days: u64 = "1", within::<0, 36_500>,
+            "So many days sound and pictures stay on the disk too once they are in the bucket; 0: not at all.";
     }
     "Webhooks" {
         webhook_url: Vec<String> = "", |urls| webhook_addresses(urls),
@@ -555,6 +573,10 @@ fn preset_names(presets: &[String]) -> Result<(), String> {
         Some(preset) => Err(format!("`{preset}` is none of tutoring, lecture and seminar")),
         None => Ok(()),
     }
+}
+
+fn one_of(text: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&text) { Ok(()) } else { Err(format!("`{text}` is none of {}", known.join(", "))) }
 }
 
 /// Days by room, of texts that are checked.

@@ -16,6 +16,7 @@ mod headers;
 mod listen;
 mod openapi;
 mod per_minute;
+mod range;
 mod recordings;
 mod sdpfrag;
 mod socket;

@@ -236,6 +236,9 @@ pub struct Metrics {
     pub recordings: IntGauge,
     pub recordings_ended: IntCounterVec,
     pub recordings_removed: IntCounterVec,
+    pub recording_uploads: IntCounterVec,
+    pub recording_upload_bytes: IntCounter,
+    pub recording_uploads_waiting: IntGauge,
     pub recording_bytes: IntCounter,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
@@ -360,6 +363,19 @@ impl Metrics {
                 "lectern_recordings_removed_total",
                 "Recordings that were removed, by why: asked, retention.",
                 "reason",
+            ),
+            recording_uploads: counters(
+                "lectern_recording_uploads_total",
+                "Attempts to bring recordings into the bucket, by result: ok, failed (it is tried again).",
+                "result",
+            ),
+            recording_upload_bytes: counter(
+                "lectern_recording_upload_bytes_total",
+                "Bytes of recordings that are in the bucket and were read back.",
+            ),
+            recording_uploads_waiting: gauge(
+                "lectern_recording_uploads_waiting",
+                "Recordings that are to be brought into the bucket.",
             ),
             recording_bytes: counter(
                 "lectern_recording_bytes_total",

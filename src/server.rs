@@ -26,7 +26,7 @@ use crate::events::EventStream;
 use crate::export::{Exports, ExportsConfig};
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::record::{Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
+use crate::record::{BucketConfig, Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
@@ -437,7 +437,8 @@ fn start_recordings(
         let catalogue = Arc::new(tell::Telling::new(catalogue, events.clone()));
         let rooms = days_by_room(&settings.recording_retention_rooms);
         let retention = Rule { days: settings.recording_retention_days, rooms };
-        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention };
+        let bucket = bucket(settings)?;
+        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention, bucket };
         Recordings::start(config, feed, workers, catalogue, failed, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })
@@ -453,6 +454,30 @@ fn exporting(settings: &Settings) -> ExportsConfig {
         threads: settings.export_threads.map_or(half, count),
         part_ms: recording::export::PART_MS,
     }
+}
+
+/// The bucket of the settings, if recordings go to one.
+fn bucket(settings: &Settings) -> io::Result<Option<BucketConfig>> {
+    if settings.recording_store != "s3" {
+        return Ok(None);
+    }
+    let missing = |key: &str| io::Error::other(format!("{key}: recording_store = s3 needs it"));
+    Ok(Some(BucketConfig {
+        bucket: settings.recording_s3_bucket.clone().ok_or_else(|| missing("recording_s3_bucket"))?,
+        endpoint: settings.recording_s3_endpoint.clone(),
+        region: settings.recording_s3_region.clone(),
+        access_key: settings
+            .recording_s3_access_key
+            .clone()
+            .ok_or_else(|| missing("recording_s3_access_key"))?,
+        secret_key: settings
+            .recording_s3_secret_key
+            .clone()
+            .ok_or_else(|| missing("recording_s3_secret_key"))?,
+        prefix: settings.recording_s3_prefix.clone(),
+        path_style: settings.recording_s3_path_style,
+        local_days: settings.recording_local_days,
+    }))
 }
 
 /// The kinds of class of these names, which the settings have checked.

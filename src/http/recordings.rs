@@ -21,6 +21,7 @@ use super::App;
 use super::api::public_url;
 use super::auth::Viewer;
 use super::error::{Failure, not_found};
+use super::range::{Wanted, wanted};
 use crate::clock;
 use crate::record::{self, CannotRemove, CatalogueError, Keep, Recordings};
 
@@ -197,14 +198,22 @@ async fn file(
 ) -> Result<Response, Failure> {
     let manifest = find(&app, &viewer, &id).await?;
     // Only what the recording itself names: nothing leads out of the folder.
-    let is_known = manifest.tracks.iter().any(|track| track.file == name)
-        || manifest.mix.as_ref().is_some_and(|mix| mix.file == name)
-        || manifest.timeline == name;
-    let folder = recordings(&app).await?.folder(&id).filter(|_| is_known);
-    let Some(folder) = folder else { return Err(not_found().await) };
+    let track = manifest.tracks.iter().find(|track| track.file == name).map(|track| track.bytes);
+    let mix = manifest.mix.as_ref().filter(|mix| mix.file == name).map(|mix| mix.bytes);
+    let timeline = (manifest.timeline == name).then_some(manifest.timeline_bytes);
+    let recordings = recordings(&app).await?.clone();
+    let Some((bytes, folder)) = track.or(mix).or(timeline).zip(recordings.folder(&id)) else {
+        return Err(not_found().await);
+    };
+    let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned);
     // The service does not fail: what goes wrong is an answer.
     let Ok(response) = ServeFile::new(folder.join(&name)).oneshot(request).await;
     let mut response = response.map(Body::new);
+    if response.status() == StatusCode::NOT_FOUND
+        && let Some(stored) = stored(&recordings, &id, &name, bytes, range.as_deref()).await
+    {
+        response = stored?;
+    }
     let kind = match name.rsplit('.').next() {
         Some("webm") if name.starts_with("v-") => "video/webm",
         Some("webm") => "audio/webm",
@@ -215,6 +224,44 @@ async fn file(
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     }
     Ok(response)
+}
+
+/// A file that has left the disk, out of the bucket; nothing where there is none.
+async fn stored(
+    recordings: &Recordings,
+    id: &str,
+    name: &str,
+    bytes: u64,
+    range: Option<&str>,
+) -> Option<Result<Response, Failure>> {
+    let (status, part) = match wanted(range, bytes) {
+        Wanted::All => (StatusCode::OK, None),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
+        Wanted::Beyond => {
+            let of = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
+            return Some(Ok((StatusCode::RANGE_NOT_SATISFIABLE, of).into_response()));
+        }
+    };
+    let pieces = match recordings.read_stored(id, name, part.clone()).await? {
+        Ok(pieces) => pieces,
+        Err(error) => {
+            tracing::warn!(recording = id, %error, "the bucket does not give a file");
+            let reply =
+                ErrorReply::new(ErrorCode::Unavailable, "the bucket of the recordings does not answer");
+            return Some(Err(reply.into()));
+        }
+    };
+    let length = part.as_ref().map_or(bytes, |part| part.end - part.start);
+    let mut response = (status, Body::from_stream(pieces)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if let Some(part) = part {
+        let of = format!("bytes {}-{}/{bytes}", part.start, part.end - 1);
+        // Digits and signs alone.
+        headers.extend(header::HeaderValue::from_str(&of).ok().map(|of| (header::CONTENT_RANGE, of)));
+    }
+    Some(Ok(response))
 }
 
 /// The recording, if this viewer may watch it. Whoever may not is not told whether it exists.

@@ -10,6 +10,7 @@ use recording::retention::{Keep, Kept, Rule};
 use recording::tombstone::{Reason, Tombstone};
 use serde::Serialize;
 use signaling::time::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, Words};
 use super::in_use::InUse;
@@ -55,6 +56,8 @@ pub(super) struct Archive {
     pub in_use: InUse,
     manifests: Manifests,
     tombstones: Tombstones,
+    /// Who brings recordings into a bucket, if anybody does.
+    changes: Option<UnboundedSender<String>>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -65,6 +68,7 @@ impl Archive {
         rule: Rule,
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
+        changes: Option<UnboundedSender<String>>,
     ) -> io::Result<Self> {
         crate::secrets::make_folder(&folder)?;
         let tombstones = Tombstones::open(&folder)?;
@@ -75,7 +79,7 @@ impl Archive {
             catalogue.bury(&tombstone).map_err(io::Error::other)?;
         }
         let (in_use, manifests) = (InUse::default(), Manifests::default());
-        Ok(Archive { folder, rule, catalogue, in_use, manifests, tombstones, metrics })
+        Ok(Archive { folder, rule, catalogue, in_use, manifests, tombstones, changes, metrics })
     }
 
     /// The folder of all.
@@ -123,6 +127,39 @@ impl Archive {
         if let Err(error) = self.catalogue.put(&entry) {
             tracing::error!(recording = id, %error, "a recording is not in the catalogue until the next start");
         }
+        self.tell(id);
+    }
+
+    /// Tells who brings recordings into a bucket that something has changed.
+    fn tell(&self, id: &str) {
+        if let Some(changes) = &self.changes {
+            // At the end nobody listens any more; the next start looks at all.
+            let _ = changes.send(id.to_owned());
+        }
+    }
+
+    /// Whether a recording was removed.
+    pub fn is_buried(&self, id: &str) -> bool {
+        self.tombstones.has(id)
+    }
+
+    /// The tombstone of a removed recording.
+    pub fn tombstone(&self, id: &str) -> Option<Tombstone> {
+        self.tombstones.get(id)
+    }
+
+    /// Takes a tombstone over that somebody else has written.
+    pub fn take_over(&self, tombstone: &Tombstone) -> io::Result<()> {
+        if self.tombstones.has(&tombstone.id) {
+            return Ok(());
+        }
+        self.tombstones.add(tombstone)?;
+        self.catalogue.bury(tombstone).map_err(io::Error::other)?;
+        match (self.path(&tombstone.id), self.in_use.claim(&tombstone.id)) {
+            (Some(folder), Some(_claim)) => self.purge(&tombstone.id, &folder),
+            // It goes within the hour.
+            _ => Ok(()),
+        }
     }
 
     /// Takes out of the catalogue what has no folder.
@@ -168,6 +205,7 @@ impl Archive {
         if let Err(error) = self.catalogue.bury(&tombstone) {
             tracing::error!(recording = id, %error, "a removed recording is in the catalogue until the next start");
         }
+        self.tell(id);
         Ok(self.purge(id, &folder)?)
     }
 

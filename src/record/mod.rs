@@ -8,6 +8,8 @@
 //! Folders under `data_dir/recordings` are the truth; the catalogue (`catalogue.rs`) is made from them.
 
 mod archive;
+mod bring;
+mod bucket;
 mod catalogue;
 mod disk;
 mod files;
@@ -17,14 +19,19 @@ mod keep;
 mod manifests;
 mod recorder;
 mod scrub;
+mod stored;
 mod tombstones;
 mod upkeep;
+mod upload;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use recording::manifest::Manifest;
 use sfu::id::RoomId;
 use signaling::io::RecorderOrder;
@@ -35,14 +42,20 @@ use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
 use self::archive::Archive;
+use self::bucket::Bucket;
 
 pub use archive::{CannotRemove, Listed};
+pub use bucket::BucketConfig;
 pub use catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, SqliteCatalogue};
 pub use in_use::Hold;
 pub use keep::{parse as parse_keep, to_text as keep_text};
 pub use recording::retention::{Keep, Rule};
 pub use recording::tombstone::Reason;
 pub use scrub::{Problem, Report, Scrub, Wrong};
+pub use upload::UploadError;
+
+/// How long somebody who watches waits for a bucket that does not answer.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A recording could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +96,8 @@ pub struct RecordingsConfig {
     pub reserve_bytes: Option<u64>,
     /// How long recordings are kept.
     pub retention: Rule,
+    /// Where finished recordings are brought to, if not left on the disk.
+    pub bucket: Option<BucketConfig>,
 }
 
 /// All recordings. Clones are the same.
@@ -97,6 +112,10 @@ struct Shared {
     archive: Arc<Archive>,
     /// Dropped to end the upkeep.
     upkeep: Mutex<Option<Sender<()>>>,
+    /// Where files are that are not on the disk.
+    bucket: Option<Bucket>,
+    /// Ends what goes to the bucket.
+    uploads_end: tokio::sync::watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -133,7 +152,10 @@ impl Recordings {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let folder = config.folder.clone();
-        let archive = Arc::new(Archive::open(folder, config.retention.clone(), catalogue, metrics.clone())?);
+        let (changes, changed) = tokio::sync::mpsc::unbounded_channel();
+        let changes = config.bucket.is_some().then_some(changes);
+        let retention = config.retention.clone();
+        let archive = Arc::new(Archive::open(folder, retention, catalogue, metrics.clone(), changes)?);
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(archive.clone(), messages.clone())?;
         let in_use = archive.in_use.clone();
@@ -142,8 +164,15 @@ impl Recordings {
         finish::start(archive.clone())?;
         let (upkeep, ending) = channel();
         upkeep::start(archive.clone(), ending)?;
+        let (uploads_end, uploads_ending) = tokio::sync::watch::channel(false);
+        let mut bucket = None;
+        if let Some(config) = &config.bucket {
+            upload::start(archive.clone(), config, changed, uploads_ending)?;
+            bucket = Some(Bucket::open(config, READ_PATIENCE).map_err(std::io::Error::other)?);
+        }
         let (threads, upkeep) = (Mutex::new(vec![recorder, disk_thread]), Mutex::new(Some(upkeep)));
-        Ok(Recordings { shared: Arc::new(Shared { config, messages, archive, upkeep, threads }) })
+        let shared = Shared { config, messages, archive, upkeep, bucket, uploads_end, threads };
+        Ok(Recordings { shared: Arc::new(shared) })
     }
 
     /// Whether a recording can begin now.
@@ -200,6 +229,32 @@ impl Recordings {
         self.shared.archive.manifest(id)
     }
 
+    /// A file of a recording that is in the bucket, or a part of it, piece by piece. None when recordings stay on the disk.
+    ///
+    /// # Errors
+    /// When the bucket does not give it.
+    pub async fn read_stored(
+        &self,
+        id: &str,
+        name: &str,
+        range: Option<Range<u64>>,
+    ) -> Option<Result<BoxStream<'static, Result<Vec<u8>, object_store::Error>>, object_store::Error>> {
+        let bucket = self.shared.bucket.as_ref()?;
+        Some(bucket.read(&bucket.path(id, name), range).await)
+    }
+
+    /// Brings back onto the disk what of a recording has left it for the bucket: for what needs all files there. Gives how many that were. Waits;
+    /// hold the recording meanwhile ([`Recordings::hold`]), as else the files leave again.
+    ///
+    /// # Errors
+    /// When the bucket does not give a file as it was, or it cannot be written.
+    pub fn bring_back(&self, id: &str, runtime: &tokio::runtime::Handle) -> Result<usize, UploadError> {
+        match &self.shared.bucket {
+            Some(bucket) => runtime.block_on(bring::bring_back(&self.shared.archive, bucket, id)),
+            None => Ok(0),
+        }
+    }
+
     /// Keeps a recording from being removed; nothing when it is being removed.
     pub fn hold(&self, id: &str) -> Option<Hold> {
         self.shared.archive.in_use.hold(id)
@@ -229,6 +284,7 @@ impl Recordings {
     /// Ends all recordings in order, and waits until they are on the disk.
     pub fn end(&self) {
         let _ = self.shared.messages.send(Message::End);
+        self.shared.uploads_end.send_replace(true);
         self.shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads =
             std::mem::take(&mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner));

@@ -37,8 +37,12 @@ impl World {
 
     fn start(folder: &std::path::Path, retention: Rule) -> (Recordings, UnboundedReceiver<Failed>) {
         let catalogue = Arc::new(SqliteCatalogue::open(&folder.join("recordings.db")).unwrap());
-        let config =
-            RecordingsConfig { folder: folder.join("recordings"), reserve_bytes: Some(1), retention };
+        let config = RecordingsConfig {
+            folder: folder.join("recordings"),
+            reserve_bytes: Some(1),
+            retention,
+            bucket: None,
+        };
         let (failures, failed) = tokio::sync::mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::new(Vec::new()));
         let (_, feed) = Feed::new();

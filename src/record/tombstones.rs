@@ -66,6 +66,11 @@ impl Tombstones {
         self.lock().by_id.contains_key(id)
     }
 
+    /// One of them.
+    pub fn get(&self, id: &str) -> Option<Tombstone> {
+        self.lock().by_id.get(id).cloned()
+    }
+
     /// All of them.
     pub fn all(&self) -> Vec<Tombstone> {
         self.lock().by_id.values().cloned().collect()

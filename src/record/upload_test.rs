@@ -1,0 +1,202 @@
+use object_store::memory::InMemory;
+use recording::retention::Rule;
+use recording::tombstone::{Reason, Tombstone};
+
+use super::super::catalogue::{Query, SqliteCatalogue};
+use super::*;
+use crate::metrics::Metrics;
+
+/// A server's disk, and a bucket that may have others.
+struct World {
+    folder: tempfile::TempDir,
+    upload: Upload,
+}
+
+impl World {
+    fn new(bucket: &Bucket, local_days: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = Arc::new(SqliteCatalogue::open(&folder.path().join("recordings.db")).unwrap());
+        let metrics = Arc::new(Metrics::new(Vec::new()));
+        let recordings = folder.path().join("recordings");
+        let archive = Archive::open(recordings, Rule::default(), catalogue, metrics, None).unwrap();
+        World { folder, upload: Upload { archive: Arc::new(archive), bucket: bucket.clone(), local_days } }
+    }
+
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.folder.path().join("recordings").join(path)
+    }
+
+    /// A finished recording with a picture track of so many bytes.
+    fn made(&self, id: &str, bytes: u64) -> Vec<u8> {
+        let picture: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8 ^ (at >> 16) as u8).collect();
+        std::fs::create_dir_all(self.at(id)).unwrap();
+        std::fs::write(self.at(&format!("{id}/v-1.webm")), &picture).unwrap();
+        let chat = serde_json::json!({"kind": "chat", "text": "trefoil"});
+        let kind = recording::timeline::EntryKind::Lesson { event: chat };
+        let timeline = recording::timeline::write(&recording::timeline::Entry { at_ms: 1, kind });
+        std::fs::write(self.at(&format!("{id}/timeline.ndjson")), &timeline).unwrap();
+        let manifest = serde_json::json!({"version": 1, "id": id, "room": "5b", "title": "Knots", "lesson": "l", "state": "final",
+            "began": "2026-11-21T09:00:00.000Z", "durationMs": 7000, "pauses": [], "timeline": "timeline.ndjson",
+            "timelineBytes": timeline.len(),
+            "tracks": [{"track": 1, "file": "v-1.webm", "participant": "p", "name": "P", "source": "camera",
+                "codec": "vp8", "offsetMs": 0, "durationMs": 5, "bytes": bytes, "clockFit": [],
+                "blake3": blake3::hash(&picture).to_hex().to_string()}]});
+        write_manifest(&self.at(id), &serde_json::from_value(manifest).unwrap()).unwrap();
+        self.upload.archive.put(id);
+        picture
+    }
+
+    fn found(&self, text: &str) -> Vec<String> {
+        let query = Query { text: Some(text.into()), limit: 10, ..Query::default() };
+        let listed = self.upload.archive.list(&query).unwrap();
+        listed.into_iter().map(|listed| listed.summary.id).collect()
+    }
+
+    async fn in_bucket(&self, id: &str, name: &str) -> Option<Vec<u8>> {
+        let bucket = &self.upload.bucket;
+        bucket.get(&bucket.path(id, name)).await.unwrap()
+    }
+}
+
+fn bucket() -> Bucket {
+    Bucket::of(Arc::new(InMemory::new()))
+}
+
+const NOW: Timestamp = Timestamp(1_795_253_400_000);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[tokio::test]
+async fn what_is_in_the_bucket_leaves_the_disk_and_is_found_from_an_empty_one() {
+    let bucket = bucket();
+    let world = World::new(&bucket, 2);
+    let picture = world.made("a", 20 << 20);
+    world.upload.archive.set_keep("a", Some(recording::retention::Keep::Forever)).unwrap();
+    world.upload.settle("a", NOW).await.unwrap();
+    assert!(world.at("a/v-1.webm").exists());
+    world.upload.settle("a", NOW.plus(DAY)).await.unwrap();
+    assert!(world.at("a/v-1.webm").exists());
+    let hold = world.upload.archive.in_use.hold("a");
+    world.upload.settle("a", NOW.plus(2 * DAY)).await.unwrap();
+    assert!(world.at("a/v-1.webm").exists(), "an export reads it");
+    drop(hold);
+    world.upload.settle("a", NOW.plus(2 * DAY)).await.unwrap();
+    assert!(!world.at("a/v-1.webm").exists() && world.at("a/manifest.json").exists());
+    assert_eq!(world.in_bucket("a", "v-1.webm").await.unwrap(), picture);
+    assert_eq!(world.found("trefoil"), ["a"]);
+    // Nothing is missing, and nothing is sent again.
+    let sent = world.upload.archive.metrics.recording_upload_bytes.get();
+    world.upload.settle("a", NOW.plus(3 * DAY)).await.unwrap();
+    assert_eq!(world.upload.archive.metrics.recording_upload_bytes.get(), sent);
+
+    // A server with an empty disk.
+    let other = World::new(&bucket, 0);
+    assert_eq!(other.upload.compare().await.unwrap(), BTreeSet::new());
+    assert_eq!(other.found("trefoil"), ["a"]);
+    assert_eq!(other.upload.archive.manifest("a"), world.upload.archive.manifest("a"));
+    let listed = other.upload.archive.get("a").unwrap().unwrap();
+    assert_eq!(listed.summary.keep_until.as_deref(), Some("forever"));
+    assert!(!other.at("a/v-1.webm").exists());
+    let scrub = super::super::Scrub { folder: other.at(""), has_server: false, repair: false };
+    assert_eq!(scrub.look("a").problems, []);
+
+    // Back for an export, which holds it; then it leaves again. What is damaged there does not come.
+    let hold = other.upload.archive.in_use.hold("a");
+    let bring = async || super::super::bring::bring_back(&other.upload.archive, &bucket, "a").await;
+    assert_eq!(bring().await.unwrap(), 1);
+    assert_eq!(std::fs::read(other.at("a/v-1.webm")).unwrap(), picture);
+    assert_eq!(bring().await.unwrap(), 0);
+    other.upload.settle("a", clock::wall()).await.unwrap();
+    assert!(other.at("a/v-1.webm").exists());
+    drop(hold);
+    other.upload.settle("a", clock::wall()).await.unwrap();
+    assert!(!other.at("a/v-1.webm").exists());
+    bucket.put(&bucket.path("a", "v-1.webm"), b"damaged".to_vec()).await.unwrap();
+    assert!(matches!(bring().await, Err(UploadError::Differs(_))));
+    assert!(std::fs::read_dir(other.at("a")).unwrap().count() == 4, "no draft stays");
+
+    // What is said later comes there too, and goes.
+    other.upload.archive.set_keep("a", None).unwrap();
+    other.upload.settle("a", NOW).await.unwrap();
+    assert_eq!(other.in_bucket("a", KEEP_FILE).await, None);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_where_it_was_cut_off() {
+    let bucket = bucket();
+    let world = World::new(&bucket, 9);
+    let picture = world.made("a", 20 << 20);
+    let blake3 = blake3::hash(&picture).to_hex().to_string();
+    let path = bucket.path("a", "v-1.webm");
+    let upload = bucket.begin(&path).await.unwrap();
+    let first = bucket.put_part(&path, &upload, 0, picture[..8 << 20].to_vec()).await.unwrap();
+    let sending = Sending { name: "v-1.webm".into(), blake3, upload, parts: vec![first] };
+    Stored { sending: Some(sending.clone()), ..Stored::default() }.write(&world.at("a")).unwrap();
+    // Were the first part read again from the disk, the bucket would have something else.
+    let mut file = picture.clone();
+    file[..8 << 20].fill(0);
+    std::fs::write(world.at("a/v-1.webm"), file).unwrap();
+    world.upload.settle("a", NOW).await.unwrap();
+    assert_eq!(world.in_bucket("a", "v-1.webm").await.unwrap(), picture);
+    let stored = Stored::read(&world.at("a"));
+    assert!(stored.sending.is_none() && stored.done == Some(NOW));
+
+    // An upload that the bucket has forgotten, and one of another content.
+    world.made("b", 9 << 20);
+    for blake3 in [sending.blake3.clone(), "of another".to_owned()] {
+        let gone = Sending { upload: "77".into(), blake3, ..sending.clone() };
+        Stored { sending: Some(gone), ..Stored::default() }.write(&world.at("b")).unwrap();
+        while let Err(error) = world.upload.settle("b", NOW).await {
+            assert!(matches!(error, UploadError::Bucket(_)), "{error}");
+            let mut stored = Stored::read(&world.at("b"));
+            stored.sending = None;
+            stored.write(&world.at("b")).unwrap();
+        }
+        assert_eq!(world.in_bucket("b", "v-1.webm").await.unwrap().len(), 9 << 20);
+    }
+}
+
+/// A file that is damaged on the way, or was before, does not leave the disk.
+#[tokio::test]
+async fn what_is_not_in_the_bucket_as_it_was_stays() {
+    let world = World::new(&bucket(), 0);
+    world.made("a", 1000);
+    std::fs::write(world.at("a/v-1.webm"), vec![0; 1000]).unwrap();
+    let refused = world.upload.settle("a", NOW).await;
+    assert!(matches!(refused, Err(UploadError::Differs(_))), "{refused:?}");
+    assert!(world.at("a/v-1.webm").exists());
+    assert_eq!(world.in_bucket("a", MANIFEST_FILE).await, None, "without its manifest it is no recording");
+    let other = World::new(&world.upload.bucket, 0);
+    other.upload.compare().await.unwrap();
+    assert!(!other.at("a").exists());
+}
+
+#[tokio::test]
+async fn what_was_removed_leaves_the_bucket_and_every_other_disk() {
+    let bucket = bucket();
+    let (world, other) = (World::new(&bucket, 0), World::new(&bucket, 0));
+    for id in ["a", "b"] {
+        world.made(id, 1000);
+        world.upload.settle(id, NOW).await.unwrap();
+    }
+    other.upload.compare().await.unwrap();
+    assert!(other.at("a").exists());
+    world.upload.archive.remove("a", NOW, Reason::Asked).unwrap();
+    world.upload.settle("a", NOW).await.unwrap();
+    assert_eq!(bucket.ids().await.unwrap(), ["b"]);
+    let tombstone = Tombstone { id: "a".into(), at: NOW.to_string(), reason: Reason::Asked };
+    assert_eq!(bucket.tombstones(|_| false).await.unwrap(), [tombstone]);
+    assert_eq!(bucket.tombstones(|id| id == "a").await.unwrap(), []);
+    other.upload.compare().await.unwrap();
+    assert!(!other.at("a").exists() && other.at("b").exists());
+    assert_eq!(other.found("trefoil"), ["b"]);
+
+    // Laid back into the bucket from a copy: it goes again, and nobody takes it over.
+    for name in ["manifest.json", "v-1.webm"] {
+        let body = world.in_bucket("b", name).await.unwrap();
+        bucket.put(&bucket.path("a", name), body).await.unwrap();
+    }
+    let due = other.upload.compare().await.unwrap();
+    assert!(due.contains("a") && !other.at("a").exists());
+    other.upload.settle("a", NOW).await.unwrap();
+    assert_eq!(bucket.ids().await.unwrap(), ["b"]);
+}
