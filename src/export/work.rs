@@ -105,24 +105,35 @@ impl Task<'_> {
         job.began_at.get_or_insert(clock::wall());
         self.write(&job).await?;
         let program = ffmpeg::find(&self.config.ffmpeg).ok_or(ExportError::NoFfmpeg)?;
-        let with_text = ffmpeg::writes_text(&program).await;
-        let plan = self.begin(job.kind, with_text).await?;
-        let whole: u64 = plan.steps.iter().map(|step| step.weight).sum();
-        let mut done = 0;
-        let tell = |done: f64| {
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
-            let progress = done / whole.max(1) as f64;
-            self.tell.send_modify(|told| told.progress = progress.clamp(told.progress, 1.0));
-        };
-        for step in &plan.steps {
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
-            let (before, weight) = (done as f64, step.weight as f64);
-            self.take(&program, step, |part| tell(before + part * weight)).await?;
-            done += step.weight;
-            // Also what was there already, or what the program did not tell at its end.
-            tell(before + weight);
+        let with_text = job.kind.has_pictures() && ffmpeg::writes_text(&program).await;
+        match self.take_all(&program, job.kind, with_text).await {
+            // A font may have no glyphs for a name, or such as cannot be drawn: better no names than no film.
+            Err(ExportError::Ffmpeg(FfmpegError::Failed(words))) if with_text => {
+                tracing::warn!(recording = self.recording, words, "an export is tried again without names");
+                self.take_all(&program, job.kind, false).await?;
+            }
+            taken => taken?,
         }
         self.finish(job).await
+    }
+
+    /// Takes all steps that are not taken yet.
+    async fn take_all(&self, program: &Path, kind: Kind, with_text: bool) -> Result<(), ExportError> {
+        let plan = self.begin(kind, with_text).await?;
+        let whole: u64 = plan.steps.iter().map(|step| step.weight).sum();
+        let mut done = 0;
+        for step in &plan.steps {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
+            let tell = |part: f64| {
+                let progress = (done as f64 + part * step.weight as f64) / whole.max(1) as f64;
+                self.tell.send_modify(|told| told.progress = progress.clamp(0.0, 1.0));
+            };
+            self.take(program, step, tell).await?;
+            // Also of a step that was taken before.
+            tell(1.0);
+            done += step.weight;
+        }
+        Ok(())
     }
 
     /// Notes why it failed, and removes what it has made. What that counts as.
@@ -188,7 +199,7 @@ impl Task<'_> {
     }
 
     /// Takes a step, unless it was taken already.
-    async fn take(&self, program: &Path, step: &Step, mut part: impl FnMut(f64)) -> Result<(), ExportError> {
+    async fn take(&self, program: &Path, step: &Step, part: impl Fn(f64)) -> Result<(), ExportError> {
         let work = self.place.work();
         let whole = work.join(&step.file);
         if whole.exists() {

@@ -104,6 +104,11 @@ impl Kind {
         }
     }
 
+    /// Whether pictures are drawn for it, in which names may stand.
+    pub const fn has_pictures(self) -> bool {
+        matches!(self, Kind::Composed | Kind::Screen)
+    }
+
     /// Whether it takes `ffmpeg` and time. The others are made while they are fetched.
     pub const fn takes_time(self) -> bool {
         matches!(self, Kind::Composed | Kind::Screen | Kind::Sound | Kind::Copy)

@@ -119,11 +119,12 @@ impl Part<'_> {
         let (width, height) = self.canvas;
         let mut graph = format!("color=c={GROUND}:s={width}x{height}:r={},format=yuv420p", 1000 / FRAME_MS);
         let title = if self.manifest.title.is_empty() { &self.manifest.room } else { &self.manifest.title };
+        let title = short(title, TITLE_CHARS);
         if self.options.with_text && !empty.is_empty() && !title.is_empty() {
             let name = file.replace("mkv", "txt");
-            let text = self.text(&name, title, height / 20, "x=(w-text_w)/2:y=(h-text_h)/2");
+            let text = self.text(&name, &title, height / 20, "x=(w-text_w)/2:y=(h-text_h)/2");
             graph.push_str(&format!(",{text}:enable='{}'", within(&empty)));
-            reads.push((name, short(title, TITLE_CHARS)));
+            reads.push((name, title));
         }
         graph.push_str("[ground0];");
         let mut layers = 0;
@@ -267,10 +268,13 @@ fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
+/// A text as it is written into a picture. Emoji are left out: their fonts are coloured bitmaps, which `drawtext` does not draw.
 fn short(text: &str, chars: usize) -> String {
-    let line = one_line(text.trim());
+    let is_drawn = |char: &char| !matches!(u32::from(*char), 0x200d | 0x2600..=0x27bf | 0xe000..=0xf8ff | 0xfe00..=0xfe0f | 0x1f000..=0x1ffff);
+    let line: String = one_line(text).chars().filter(is_drawn).collect();
+    let line = line.trim();
     if line.chars().count() <= chars {
-        return line;
+        return line.to_owned();
     }
     line.chars().take(chars - 1).chain(['…']).collect()
 }
@@ -322,6 +326,13 @@ mod tests {
             }
             prop_assert_eq!(&plan.steps.last().unwrap().file, RESULT_FILE);
         }
+    }
+
+    #[test]
+    fn texts_are_short_and_have_no_emoji() {
+        assert_eq!(short(" Ada 🎉 L.\n❤️", 28), "Ada  L.");
+        assert_eq!(short("👩‍🏫", 28), "");
+        assert_eq!(short("王小明同学", 4), "王小明…");
     }
 
     /// Everybody comes and goes all the time for as long as a part lasts.
