@@ -59,6 +59,7 @@ impl World {
             folder: path.join("recordings"),
             reserve_bytes: Some(reserve_bytes),
             retention: Rule::default(),
+            bucket: None,
         };
         let metrics = Arc::new(Metrics::new(Vec::new()));
         let catalogue = Arc::new(SqliteCatalogue::open(&path.join("recordings.db")).unwrap());
@@ -297,7 +298,7 @@ async fn a_zip_has_it_all() {
     let world = World::new();
     let folder = world.path().join("recordings").join(RECORDING);
     let manifest = world.recordings.manifest(RECORDING).unwrap();
-    let mut pieces = zip::stream(&folder, manifest.clone(), "Knots 2026".into());
+    let mut pieces = zip::stream(&world.recordings, manifest.clone(), "Knots 2026".into());
     let mut file = Vec::new();
     while let Some(piece) = pieces.recv().await {
         file.extend(piece.unwrap());
@@ -315,7 +316,7 @@ async fn a_zip_has_it_all() {
     }
     // A file that is missing is an error, and no archive that only looks whole.
     fs::remove_file(folder.join("mix.webm")).unwrap();
-    let mut pieces = zip::stream(&folder, manifest, "Knots 2026".into());
+    let mut pieces = zip::stream(&world.recordings, manifest, "Knots 2026".into());
     let mut last = None;
     while let Some(piece) = pieces.recv().await {
         last = Some(piece);

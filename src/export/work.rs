@@ -15,7 +15,7 @@ use super::ffmpeg::{self, FfmpegError};
 use super::job::{Job, JobError, JobState, Place};
 use crate::clock;
 use crate::metrics::{Counted, Metrics};
-use crate::record::Recordings;
+use crate::record::{Recordings, UploadError};
 
 /// What the plan in a folder of work was: parts of another do not fit together.
 const PLAN_FILE: &str = "plan";
@@ -41,6 +41,9 @@ pub enum ExportError {
     /// The disk cannot be read or written.
     #[error("the disk failed: {0}")]
     Disk(#[from] io::Error),
+    /// Files that are in a bucket alone cannot be had.
+    #[error("the bucket failed: {0}")]
+    Bucket(#[from] UploadError),
 }
 
 impl ExportError {
@@ -54,6 +57,7 @@ impl ExportError {
             ExportError::Ffmpeg(_) => "ffmpeg-failed",
             ExportError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => "disk-full",
             ExportError::Disk(_) => "disk-failed",
+            ExportError::Bucket(_) => "store-failed",
         }
     }
 }
@@ -105,6 +109,7 @@ impl Task<'_> {
         job.began_at.get_or_insert(clock::wall());
         self.write(&job).await?;
         let program = ffmpeg::find(&self.config.ffmpeg).ok_or(ExportError::NoFfmpeg)?;
+        self.bring_back().await?;
         let with_text = job.kind.has_pictures() && ffmpeg::writes_text(&program).await;
         match self.take_all(&program, job.kind, with_text).await {
             // A font may have no glyphs for a name, or such as cannot be drawn: better no names than no film.
@@ -115,6 +120,17 @@ impl Task<'_> {
             taken => taken?,
         }
         self.finish(job).await
+    }
+
+    /// Has all files on the disk. What comes back from a bucket leaves again when nobody holds the recording any more.
+    async fn bring_back(&self) -> Result<(), ExportError> {
+        let (recordings, recording) = (self.recordings.clone(), self.recording.to_owned());
+        let runtime = tokio::runtime::Handle::current();
+        let brought = blocking(move || Ok(recordings.bring_back(&recording, &runtime))).await??;
+        if brought > 0 {
+            tracing::info!(recording = self.recording, files = brought, "brought back for an export");
+        }
+        Ok(())
     }
 
     /// Takes all steps that are not taken yet.

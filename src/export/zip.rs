@@ -8,21 +8,37 @@ use std::sync::Arc;
 use recording::export;
 use recording::manifest::Manifest;
 use recording::timeline;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
+
+use crate::record::Recordings;
 
 /// What is written at once, and how many of them wait for a slow reader: a megabyte in all.
 const CHUNK_BYTES: usize = 128 * 1024;
 const CHUNKS: usize = 8;
 
 /// Begins to write a recording that has ended on a thread that may wait; its pieces come out, or an error that ends it. It ends too when the receiver is dropped.
-pub fn stream(folder: &Path, manifest: Arc<Manifest>, name: String) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+pub fn stream(
+    recordings: &Recordings,
+    manifest: Arc<Manifest>,
+    name: String,
+) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let folder = folder.to_owned();
+    let recordings = recordings.clone();
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(CHUNK_BYTES, Sender(sender.clone()));
-        if let Err(error) = write(&folder, &manifest, &name, out)
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let written = || {
+            // Nothing removes it, and what comes back from a bucket stays, until it is sent.
+            let _hold = recordings.hold(&manifest.id).ok_or_else(gone)?;
+            let folder = recordings.folder(&manifest.id).ok_or_else(gone)?;
+            let bring = || recordings.bring_back(&manifest.id, &runtime).map_err(io::Error::other);
+            write(&folder, &manifest, &name, out, bring)
+        };
+        if let Err(error) = written()
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             tracing::warn!(recording = manifest.id, %error, "a recording cannot be sent whole");
@@ -33,8 +49,14 @@ pub fn stream(folder: &Path, manifest: Arc<Manifest>, name: String) -> mpsc::Rec
     receiver
 }
 
-/// Writes all files of a recording, and the tables made of it, in a folder `name`.
-fn write(folder: &Path, manifest: &Manifest, name: &str, out: impl Write) -> io::Result<()> {
+/// Writes all files of a recording, and the tables made of it, in a folder `name`. Before sound and pictures, `bring` sees to it that they are there.
+fn write(
+    folder: &Path,
+    manifest: &Manifest,
+    name: &str,
+    out: impl Write,
+    bring: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<()> {
     let mut zip = ZipWriter::new_stream(out);
     // A file that is longer than 4 GiB needs ZIP64, which must be said before it is written.
     let options = |bytes: u64| {
@@ -55,6 +77,7 @@ fn write(folder: &Path, manifest: &Manifest, name: &str, out: impl Write) -> io:
         zip.start_file(format!("{name}/{file}"), options(content.len() as u64))?;
         zip.write_all(&content)?;
     }
+    bring()?;
     let files =
         manifest.tracks.iter().map(|track| &track.file).chain(manifest.mix.iter().map(|mix| &mix.file));
     for file in files {

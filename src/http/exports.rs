@@ -179,10 +179,9 @@ async fn file(
             table.await?.map_err(unreadable)?.into_response()
         }
         Kind::Zip => {
-            let folder = app.recordings.as_ref().and_then(|recordings| recordings.folder(&id));
-            let Some(folder) = folder else { return Err(not_found().await) };
+            let Some(recordings) = &app.recordings else { return Err(not_found().await) };
             count(&app, kind);
-            Body::new(Pieces(zip::stream(&folder, manifest, name))).into_response()
+            Body::new(Pieces(zip::stream(recordings, manifest, name))).into_response()
         }
         Kind::Composed | Kind::Screen | Kind::Sound | Kind::Copy => {
             let done = move || {

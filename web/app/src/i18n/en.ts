@@ -707,6 +707,7 @@ export const en = {
   'console.export-error.recording-live': 'The recording is still being made.',
   'console.export-error.ffmpeg-failed': 'ffmpeg could not make it. The server’s log says why.',
   'console.export-error.disk-failed': 'The server’s disk failed.',
+  'console.export-error.store-failed': 'The recordings’ bucket failed.',
   'console.node': 'Server',
   'console.rooms': 'Live rooms',
   'console.people': 'Participants',
