@@ -109,6 +109,23 @@ pub struct Mix {
     pub blake3: Option<String>,
 }
 
+impl Manifest {
+    /// Whether all its files have names that lead nowhere else. One that others have made must be asked first.
+    pub fn names_are_plain(&self) -> bool {
+        let tracks = self.tracks.iter().map(|track| &track.file);
+        tracks.chain(self.mix.iter().map(|mix| &mix.file)).chain([&self.timeline]).all(|name| is_plain(name))
+    }
+}
+
+/// Whether it is the name of a file in a recording's folder: neither a way elsewhere, nor hidden, nor one of the folder's own.
+fn is_plain(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=80).contains(&name.len())
+        && name.bytes().all(fits)
+        && !name.starts_with('.')
+        && !name.ends_with(".json")
+}
+
 /// The name of a track's file.
 pub fn file_name(track: u32, codec: Codec) -> String {
     match codec {

@@ -157,7 +157,7 @@ impl Upload {
         };
         let damaged = |what: &str| UploadError::Damaged(format!("{id}/{what}"));
         let manifest: Manifest = serde_json::from_slice(&manifest).map_err(|_| damaged(MANIFEST_FILE))?;
-        if manifest.id != id || manifest.state == State::Live {
+        if manifest.id != id || manifest.state == State::Live || !manifest.names_are_plain() {
             return Err(damaged(MANIFEST_FILE));
         }
         let draft = self.archive.folder().join(format!(".incoming-{id}"));

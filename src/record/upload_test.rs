@@ -200,3 +200,30 @@ async fn what_was_removed_leaves_the_bucket_and_every_other_disk() {
     other.upload.settle("a", NOW).await.unwrap();
     assert_eq!(bucket.ids().await.unwrap(), ["b"]);
 }
+
+/// Whoever can write into the bucket cannot write into this machine.
+#[tokio::test]
+async fn names_from_the_bucket_lead_nowhere_else() {
+    for name in
+        ["../../escaped", "/tmp/escaped", ".hidden", "manifest.json", "", "a/b", "..", "timeline.ndjson\0"]
+    {
+        let bucket = bucket();
+        let world = World::new(&bucket, 0);
+        let other = World::new(&bucket, 0);
+        other.made("a", 10);
+        other.upload.settle("a", NOW).await.unwrap();
+        let text = String::from_utf8(other.in_bucket("a", "manifest.json").await.unwrap()).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        manifest["timeline"] = name.into();
+        let path = bucket.path("a", "manifest.json");
+        bucket.put(&path, manifest.to_string().into_bytes()).await.unwrap();
+        let error = world.upload.fetch("a").await.unwrap_err();
+        assert!(matches!(error, UploadError::Damaged(_)), "{name:?}: {error}");
+        assert!(!world.at("a").exists());
+        // The others still come.
+        other.made("b", 10);
+        other.upload.settle("b", NOW).await.unwrap();
+        world.upload.compare().await.unwrap();
+        assert!(world.at("b/manifest.json").exists() && !world.at("a").exists(), "{name:?}");
+    }
+}
