@@ -692,7 +692,7 @@ export const zh: Record<MessageKey, string> = {
   'console.export-error.recording-live': '仍在录制。',
   'console.export-error.ffmpeg-failed': 'ffmpeg 无法完成，原因见服务器日志。',
   'console.export-error.disk-failed': '服务器磁盘出错。',
-  'console.export-error.store-failed': '录制存储桶出错。',
+  'console.export-error.store-failed': '录像存储桶出错。',
   'console.node': '服务器',
   'console.rooms': '实时课堂',
   'console.people': '在线人数',
