@@ -29,7 +29,7 @@ use histogram::Histogram;
 use media::{Joining, Media, Totals};
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
-use report::{Churn, Figures, Joins, Latency, Limit, Memory, Ratios, Step, Yardstick, Yardsticks};
+use report::{Churn, Figures, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks};
 use server::Target;
 use signalling::{Credentials, Session};
 use traffic::Traffic;
@@ -106,6 +106,8 @@ pub struct Options {
     pub loss: f64,
     /// Most steps of the ramp to the highest rate; none without it.
     pub ramp_steps: usize,
+    /// Whether the class is recorded, too.
+    pub record: bool,
     /// A server that runs already, with its secret and, on this machine, its process; without it, an own one is started.
     pub running: Option<(String, String, Option<u32>)>,
     /// This program, which is started as the server.
@@ -135,6 +137,9 @@ pub fn run(options: &Options) -> Result<Report, String> {
 
     let mut room = Room::open(options, traffic)?;
     let mut report = room.measure()?;
+    if options.record {
+        report.recording = Some(room.record(&report)?);
+    }
     if options.ramp_steps > 0 {
         report.limit = room.ramp(&report)?;
     }
@@ -383,10 +388,44 @@ impl<'a> Room<'a> {
             },
             generator_cpu_share: window.generator,
             churn,
+            recording: None,
             limit: None,
             yardsticks: Yardsticks::default(),
             ratios: Ratios::default(),
         })
+    }
+
+    /// The same figures while everything is recorded, and once more without.
+    fn record(&mut self, before: &Report) -> Result<Recording, String> {
+        let agreed = serde_json::json!({"agreed": true});
+        for (_, session) in &mut self.sessions {
+            session.request("consent", &agreed)?;
+        }
+        let teacher = &mut self.sessions[0].1;
+        teacher.request("settings", &serde_json::json!({"recordStudentCameras": true}))?;
+        teacher.request("record", &serde_json::json!({"action": "start"}))?;
+        let on = self.window()?;
+        self.sessions[0].1.request("record", &serde_json::json!({"action": "stop"}))?;
+        let off = self.window()?;
+        let nanos = |figures: &Option<Figures>| figures.as_ref().and_then(|all| all.cpu_nanos_per_packet);
+        let (on_figures, off_figures) = (on.figures(), off.figures());
+        let without =
+            nanos(&before.server).zip(nanos(&off_figures)).map(|(one, two)| f64::midpoint(one, two));
+        Ok(Recording {
+            ratio: nanos(&on_figures).zip(without).map(|(on, off)| on / off),
+            on: on_figures,
+            off: off_figures,
+            latency: Latency::of(&on.latency),
+            latency_off: Latency::of(&off.latency),
+        })
+    }
+
+    /// What happens from when things have settled.
+    fn window(&mut self) -> Result<Window, String> {
+        self.wait(SETTLE)?;
+        let from = self.look()?;
+        self.wait(self.options.time)?;
+        Ok(Window::between(&from, &self.look()?))
     }
 
     /// Waits until everybody gets what the scenario sends; gives how long that took from the last join, none if they never did.

@@ -54,6 +54,8 @@ pub struct Report {
     pub generator_cpu_share: f64,
     /// Who came and went, in that scenario.
     pub churn: Option<Churn>,
+    /// The same while the class is recorded.
+    pub recording: Option<Recording>,
     /// The highest rate.
     pub limit: Option<Limit>,
     /// The same packets without a media server.
@@ -122,6 +124,22 @@ pub struct Memory {
     pub resident_kib_per_participant: Option<f64>,
     /// Resident and anonymous: heap and stacks.
     pub heap_kib_per_participant: Option<f64>,
+}
+
+/// What recording all of it adds. Measured right after the figures without it, and followed by the same again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recording {
+    /// While it is recorded.
+    pub on: Option<Figures>,
+    /// After it, as before.
+    pub off: Option<Figures>,
+    /// While it is recorded.
+    pub latency: Latency,
+    /// After it, as before.
+    pub latency_off: Latency,
+    /// CPU of the server a packet with recording, over the mean without it before and after.
+    pub ratio: Option<f64>,
 }
 
 /// Comings and goings.
@@ -327,6 +345,31 @@ impl Display for Report {
             ),
         )?;
         row("generator CPU", &format_args!("{:.0} % of a core", self.generator_cpu_share * 100.0))?;
+        if let Some(recording) = &self.recording {
+            let nanos =
+                |figures: &Option<Figures>| whole(figures.as_ref().and_then(|all| all.cpu_nanos_per_packet));
+            row(
+                "server CPU a packet, recorded / not again",
+                &format_args!(
+                    "{} / {} ns, {} times that without",
+                    nanos(&recording.on),
+                    nanos(&recording.off),
+                    Maybe(recording.ratio, 3)
+                ),
+            )?;
+            row(
+                "p50/p99/p99.9, recorded; not again",
+                &format_args!(
+                    "{} / {} / {}; {} / {} / {} ms",
+                    millis(recording.latency.p50),
+                    millis(recording.latency.p99),
+                    millis(recording.latency.p999),
+                    millis(recording.latency_off.p50),
+                    millis(recording.latency_off.p99),
+                    millis(recording.latency_off.p999)
+                ),
+            )?;
+        }
         if let Some(churn) = &self.churn {
             row("came and went", &churn.came_and_went)?;
         }

@@ -25,6 +25,7 @@ Examples:
   lectern bench --scenario lecture --people 50
   lectern bench --scenario seminar --people 10 --codec vp9 --bitrate 800k
   lectern bench --scenario relay --people 20
+  lectern bench --scenario seminar --people 26 --bitrate 300k --record --ramp-steps 0
   lectern bench --url http://127.0.0.1:8080 --pid \"$(pidof lectern)\" --json";
 
 pub(super) fn command() -> Command {
@@ -60,6 +61,7 @@ pub(super) fn command() -> Command {
                 .default_value("8")
                 .value_parser(value_parser!(u64).range(0..=50)),
         )
+        .arg(Arg::new("record").long("record").num_args(0).help("Also measure while the whole class is recorded, and once more without"))
         .arg(argument("url", "URL", "A server that runs already, as http://host:port"))
         .arg(
             argument("secret", "SECRET", "Its token secret [env: LECTERN_TOKEN_SECRET, which others on the machine do not see]")
@@ -144,6 +146,7 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
         time: Duration::from_secs(number("seconds")),
         loss: loss / 100.0,
         ramp_steps: usize::try_from(number("ramp-steps")).expect("clap has bounded it"),
+        record: matches.get_flag("record"),
         running,
         program: std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?,
     })
