@@ -3,6 +3,7 @@ import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef } fro
 
 import { readStored, writeStored } from '../ui/stored';
 import { ApiError, ConsoleApi, type ApiProblem, type ConsoleNode, type ConsoleRoom } from './api';
+import { remember, sampleOf, type Sample } from './history';
 
 const EVERY_MS = 2_000;
 const KEY = 'lectern.key';
@@ -12,6 +13,8 @@ export interface Console {
   readonly key: Ref<string | undefined>;
   readonly rooms: ShallowRef<ConsoleRoom[] | undefined>;
   readonly node: ShallowRef<ConsoleNode | undefined>;
+  /** The last minutes, as far as the page has seen them. */
+  readonly history: ShallowRef<readonly Sample[]>;
   /** Why the last question had no answer. */
   readonly problem: Ref<ApiProblem | undefined>;
   readonly busy: Ref<boolean>;
@@ -25,6 +28,7 @@ export function useConsole(initialKey: string | undefined): Console {
   const key = ref(initialKey ?? readStored(KEY, 'session'));
   const rooms = shallowRef<ConsoleRoom[]>();
   const node = shallowRef<ConsoleNode>();
+  const history = shallowRef<readonly Sample[]>([]);
   const problem = ref<ApiProblem>();
   const busy = ref(false);
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -50,6 +54,7 @@ export function useConsole(initialKey: string | undefined): Console {
       if (mine !== round) return;
       rooms.value = nextRooms;
       node.value = nextNode;
+      history.value = remember(history.value, sampleOf(performance.now(), nextNode, nextRooms));
       problem.value = undefined;
       writeStored(KEY, key.value, 'session');
     } catch (error) {
@@ -60,6 +65,7 @@ export function useConsole(initialKey: string | undefined): Console {
         key.value = undefined;
         rooms.value = undefined;
         node.value = undefined;
+        history.value = [];
         isSignedIn = false;
       }
     } finally {
@@ -87,6 +93,7 @@ export function useConsole(initialKey: string | undefined): Console {
     key,
     rooms,
     node,
+    history,
     problem,
     busy,
     api,
@@ -104,6 +111,7 @@ export function useConsole(initialKey: string | undefined): Console {
       key.value = undefined;
       rooms.value = undefined;
       node.value = undefined;
+      history.value = [];
       problem.value = undefined;
     },
   };
