@@ -59,6 +59,7 @@ fn packets(start: Instant, codec: Codec) -> Vec<RecordedPacket> {
                         rtp_time: (seconds * u64::from(clock_rate)) as u32,
                     }),
                     marker: part + 1 == parts,
+                    level_dbov: None,
                     payload: Arc::from(payload),
                 });
             }

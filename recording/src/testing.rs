@@ -23,6 +23,7 @@ pub fn packet(arrival: Instant) -> RecordedPacket {
         clock_rate: 48_000,
         report: None,
         marker: true,
+        level_dbov: None,
         payload: Arc::from([0xf8, 0xff, 0xfe]),
     }
 }

@@ -77,6 +77,7 @@ fn packet(start: Instant) -> impl Strategy<Value = Input> {
                     rtp_time,
                 }),
                 marker,
+                level_dbov: None,
                 payload: Arc::from(payload),
             })
         },

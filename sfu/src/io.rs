@@ -506,6 +506,8 @@ pub struct RecordedPacket {
     pub report: Option<SenderTime>,
     /// Marker bit.
     pub marker: bool,
+    /// How loud it is, in dBov: 0 the loudest, -127 silence (RFC 6464); none when the sender does not say.
+    pub level_dbov: Option<i8>,
     /// Payload, shared with the subscribers.
     pub payload: Arc<[u8]>,
 }

@@ -103,6 +103,7 @@ mod tests {
             clock_rate: 90_000,
             report: None,
             marker: false,
+            level_dbov: None,
             payload: [].into(),
         };
         for _ in 0..PACKETS {

@@ -36,6 +36,8 @@ pub struct Frame {
     pub data: Vec<u8>,
     /// What a decoder must know before a keyframe (`CodecPrivate`): `avcC`, `av1C`.
     pub codec_private: Option<Vec<u8>>,
+    /// How loud it is, in dBov, where its sender says.
+    pub level_dbov: Option<i8>,
 }
 
 /// What a packet has led to.
@@ -76,7 +78,12 @@ impl Depacketiser {
 
     /// Takes the next packet; adds the frames that are whole now.
     pub fn handle(&mut self, packet: &RecordedPacket, frames: &mut Vec<Frame>) -> Progress {
-        self.handle_payload(packet.rtp_time, packet.marker, &packet.payload, frames)
+        let before = frames.len();
+        let progress = self.handle_payload(packet.rtp_time, packet.marker, &packet.payload, frames);
+        if matches!(self, Depacketiser::Opus) {
+            frames[before..].iter_mut().for_each(|frame| frame.level_dbov = packet.level_dbov);
+        }
+        progress
     }
 
     /// [`Depacketiser::handle`], with what it needs of a packet.

@@ -35,8 +35,14 @@ impl Vp8 {
                 // RFC 6386, section 9.1: the inverse key bit, and behind the start code the size of a keyframe.
                 let keyframe = part.first().is_some_and(|byte| byte & 0x01 == 0);
                 let size = read_size(part).filter(|_| keyframe);
-                self.frame =
-                    Some(Frame { rtp_time, keyframe, size, data: part.to_vec(), codec_private: None });
+                self.frame = Some(Frame {
+                    rtp_time,
+                    keyframe,
+                    size,
+                    data: part.to_vec(),
+                    codec_private: None,
+                    level_dbov: None,
+                });
             }
             _ => {
                 self.frame = None;

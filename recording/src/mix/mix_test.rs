@@ -42,7 +42,7 @@ fn steepest(samples: &[f32]) -> f32 {
 fn a_voice_is_at_its_place_and_does_not_click() {
     let mut voice = Voice::default();
     for (index, packet) in tone(400.0, 0.5, 50).iter().enumerate() {
-        voice.handle(10_000 + (index * STEP) as u64, 0, packet);
+        voice.handle(10_000 + (index * STEP) as u64, 0, packet, None);
     }
     let samples = heard(&mut voice, 0, 80);
     assert_eq!(samples.iter().position(|sample| *sample != 0.0).map(|at| at / 480), Some(20));
@@ -62,7 +62,7 @@ fn short_holes_are_concealed_and_long_ones_silent() {
             if (40..40 + hole).contains(&index) {
                 voice.lost(1);
             } else {
-                voice.handle((index * STEP) as u64, 0, packet);
+                voice.handle((index * STEP) as u64, 0, packet, None);
             }
         }
         let samples = heard(&mut voice, 0, 100);
@@ -73,6 +73,33 @@ fn short_holes_are_concealed_and_long_ones_silent() {
     }
 }
 
+/// What a microphone calls quiet is not decoded after half a second (a tone stands for it here, which would be heard), and who speaks up is heard
+/// from the first packet on.
+#[test]
+fn a_quiet_room_is_not_decoded() {
+    let mut voice = Voice::default();
+    let level = |index: usize| match index {
+        0..20 => Some(-30),
+        20..120 => Some(-90),
+        _ => Some(-40),
+    };
+    for (index, packet) in tone(400.0, 0.5, 150).iter().enumerate() {
+        voice.handle((index * STEP) as u64, 0, packet, level(index));
+    }
+    let samples = heard(&mut voice, 0, 150);
+    let of = |steps: std::ops::Range<usize>| loudness(&samples[steps.start * STEP..steps.end * STEP]);
+    assert!(of(5..44) > 0.3, "the end of what was said");
+    assert!(samples[46 * STEP..120 * STEP].iter().all(|sample| *sample == 0.0));
+    assert!(of(121..150) > 0.3 && of(120..121) > 0.05, "{} {}", of(120..121), of(121..150));
+    assert!(steepest(&samples) < 0.15, "{}", steepest(&samples));
+    // Who does not say how loud they are is decoded, always.
+    let mut voice = Voice::default();
+    for (index, packet) in tone(400.0, 0.5, 100).iter().enumerate() {
+        voice.handle((index * STEP) as u64, 0, packet, None);
+    }
+    assert!(loudness(&heard(&mut voice, 0, 100)[5 * STEP..]) > 0.3);
+}
+
 /// 1,000 ppm for a minute is 60 ms: the voice stays within 2 ms of its place, without breaks.
 #[test]
 fn a_drifting_clock_is_followed() {
@@ -80,7 +107,7 @@ fn a_drifting_clock_is_followed() {
     let mut end = 0;
     for (index, packet) in tone(400.0, 0.5, 3000).iter().enumerate() {
         let at = (index as f64 * STEP as f64 * 1.001) as u64;
-        voice.handle(at, 0, packet);
+        voice.handle(at, 0, packet, None);
         end = at;
     }
     let samples = heard(&mut voice, 0, 3010);
@@ -95,12 +122,12 @@ fn many_voices_are_limited_and_silence_is_cheap() {
     let mut mix = Mix::begin().expect("memory");
     for track in 0..10u32 {
         for (index, packet) in tone(200.0 + 37.0 * track as f32, 0.8, 50).iter().enumerate() {
-            mix.handle(track, 1e6 + index as f64 * 20e3, packet);
+            mix.handle(track, 1e6 + index as f64 * 20e3, packet, None);
         }
     }
     // Whoever is silent without saying so costs nothing.
     for index in 0..50 {
-        mix.handle(99, f64::from(index) * 20e3, &[0xf8, 0xff, 0xfe]);
+        mix.handle(99, f64::from(index) * 20e3, &[0xf8, 0xff, 0xfe], None);
     }
     let (bytes, ending, entry) = mix.finish(20e6);
     assert_eq!((entry.offset_ms, entry.duration_ms), (0, 20_020));
@@ -128,7 +155,12 @@ fn any_bytes_are_survived() {
                 (state >> 24) as u8
             })
             .collect();
-        mix.handle(index % 5, f64::from(state % 10_000_000), &packet);
+        mix.handle(
+            index % 5,
+            f64::from(state % 10_000_000),
+            &packet,
+            (index % 3 == 0).then_some(-(index as u8).cast_signed().saturating_abs()),
+        );
         mix.lost(index % 5, u64::from(state % 3));
         mix.run(f64::from(index) * 5e3);
     }

@@ -2,7 +2,8 @@
 //!
 //! Each voice is decoded and put at its time ([`voice`]); what all of them make together is limited and encoded in steps of 20 ms, some time behind
 //! live, when what was late or repaired is there. The file begins when the recording does and has no holes: where nobody speaks, and while
-//! the recording is paused, it is silent. Silence costs nothing to decode and nothing to encode.
+//! the recording is paused, it is silent. Silence costs nothing to decode and nothing to encode, and so does a quiet room whose microphone says how
+//! quiet it is.
 
 mod limiter;
 mod voice;
@@ -62,10 +63,10 @@ impl Mix {
         Some(Mix { encoder, limiter, voices, at: 0, silent_steps: TAIL_STEPS, writer, pending })
     }
 
-    /// Takes a packet of a track that begins at `room_us`.
-    pub fn handle(&mut self, track: u32, room_us: f64, packet: &[u8]) {
+    /// Takes a packet of a track that begins at `room_us`, with its loudness where the sender says.
+    pub fn handle(&mut self, track: u32, room_us: f64, packet: &[u8], level_dbov: Option<i8>) {
         let at = samples(room_us);
-        self.voices.entry(track).or_default().handle(at, self.at, packet);
+        self.voices.entry(track).or_default().handle(at, self.at, packet, level_dbov);
     }
 
     /// So many packets of a track before its next are lost.

@@ -18,6 +18,10 @@ const NEAR: i64 = RATE as i64 / 2000;
 const FADE: usize = RATE as usize / 1000 * 5;
 /// Packets up to this length say that there is nothing to hear (DTX, RFC 7587, section 3.1.3; a muted microphone).
 const SILENT_BYTES: usize = 3;
+/// At this loudness a microphone holds a quiet room and nobody who is heard beside others, in dBov; quiet speech is at -50.
+const QUIET_DBOV: i8 = -75;
+/// So many quiet packets in a row are still decoded, half a second of them: the end of a word and its echo.
+const QUIET_PACKETS: u32 = 25;
 /// A voice that says nothing for so long gives its decoder back: 10 s.
 const GONE: u64 = RATE as u64 * 10;
 
@@ -29,6 +33,8 @@ pub struct Voice {
     /// Where the last packet ended.
     end: u64,
     lost: u64,
+    /// Quiet packets in a row.
+    quiet: u32,
 }
 
 /// Sound without a break.
@@ -47,9 +53,9 @@ impl Voice {
     }
 
     /// Takes a packet that belongs at sample `at`; everything before `mixed` is done.
-    pub fn handle(&mut self, at: u64, mixed: u64, packet: &[u8]) {
+    pub fn handle(&mut self, at: u64, mixed: u64, packet: &[u8], level_dbov: Option<i8>) {
         let lost = std::mem::take(&mut self.lost);
-        if packet.len() <= SILENT_BYTES {
+        if packet.len() <= SILENT_BYTES || self.is_quiet(level_dbov) {
             return;
         }
         if self.decoder.is_none() {
@@ -97,6 +103,18 @@ impl Voice {
         let start = at.max(mixed);
         self.spans.push_back(Span { start, at: start, samples: samples.iter().copied().collect() });
         self.end = start + samples.len() as u64;
+    }
+
+    /// Whether this packet is one of many that nobody hears. The first behind them finds a decoder that knows nothing.
+    fn is_quiet(&mut self, level_dbov: Option<i8>) -> bool {
+        if level_dbov.is_some_and(|level| level <= QUIET_DBOV) {
+            self.quiet = self.quiet.saturating_add(1);
+            return self.quiet > QUIET_PACKETS;
+        }
+        if std::mem::take(&mut self.quiet) > QUIET_PACKETS {
+            self.decoder = None;
+        }
+        false
     }
 
     /// Adds a step that begins at `at`; whether there was anything.

@@ -101,7 +101,7 @@ impl TrackFile {
         if self.entry.codec == Codec::Opus
             && let Some(mix) = &mut desk.mix
         {
-            mix.handle(self.number, room_us, &frame.data);
+            mix.handle(self.number, room_us, &frame.data, frame.level_dbov);
         }
         self.writer.write(at_ms, frame.keyframe, &frame.data, &mut self.pending);
         if self.pending.len() >= PENDING_BYTES {

@@ -88,6 +88,7 @@ impl Stream {
                     clock_rate,
                     report,
                     marker: part + 1 == payloads.len() && clip.codec != Codec::Opus,
+                    level_dbov: None,
                     payload: Arc::from(payload.as_slice()),
                 };
                 out.push((arrival, Input::Packet(packet)));

@@ -621,6 +621,7 @@ impl Room {
                 clock_rate: incoming.clock_rate,
                 report: incoming.report,
                 marker: incoming.marker,
+                level_dbov: incoming.audio_level.map(|(level, _)| level),
                 payload: incoming.payload.clone(),
             }));
         }

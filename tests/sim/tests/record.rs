@@ -48,6 +48,10 @@ fn the_recorder_gets_what_its_class_may_have_and_nothing_else() {
     assert!(of_ann.contains(&(Source::Microphone, 0)) && of_ann.contains(&(Source::Camera, 2)), "{of_ann:?}");
     // Sound and picture can be put on one clock.
     assert!(packets.iter().filter(|packet| packet.report.is_some()).count() > packets.len() / 2);
+    // The mix asks sound how loud it is.
+    let has_level =
+        |packet: &RecordedPacket| packet.level_dbov.is_some() == (packet.source == Source::Microphone);
+    assert!(packets.iter().all(has_level));
     world.step("bob agrees");
     let peer = world.peer(bob);
     world.command(Command::SetPolicy { peer, policy: seminar() });
