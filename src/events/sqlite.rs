@@ -162,7 +162,7 @@ impl EventStream {
         })
     }
 
-    /// Tells that a recording is no longer there.
+    /// Tells that a recording is no longer there, once, if it was told to be ready.
     ///
     /// # Errors
     /// When it cannot be stored.
@@ -289,9 +289,9 @@ fn deleted(connection: &Connection, recording: &str, at: Timestamp) -> Result<()
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
-    let (room, lesson) = known.unzip();
+    let Some((room, lesson)) = known else { return Ok(()) };
     let what = What::RecordingDeleted { recording: recording.to_owned() };
-    add(connection, &NewEvent { at, room, lesson, what })
+    add(connection, &NewEvent { at, room: Some(room), lesson: Some(lesson), what })
 }
 
 /// The recording that began last in a lesson.

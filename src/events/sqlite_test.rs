@@ -111,6 +111,10 @@ fn what_becomes_of_a_recording_is_told_once() {
     ready(&stream, "b");
     stream.tell_deleted_but(&there(&["b"]), Timestamp(7)).unwrap();
     stream.tell_deleted("b", Timestamp(8)).unwrap();
+    // A list that is made anew hears of old tombstones again, and of recordings that nobody was told of.
+    let (_, stream) = open(folder.path());
+    stream.tell_deleted("b", Timestamp(9)).unwrap();
+    stream.tell_deleted("never-ready", Timestamp(9)).unwrap();
     assert_eq!(
         told_kinds(&stream),
         ["recording.ready", "recording.ready", "recording.deleted", "recording.deleted"]

@@ -72,11 +72,13 @@ impl Archive {
     ) -> io::Result<Self> {
         crate::secrets::make_folder(&folder)?;
         let tombstones = Tombstones::open(&folder)?;
-        for tombstone in catalogue.tombstones().map_err(io::Error::other)? {
-            tombstones.add(&tombstone)?;
+        let listed = catalogue.tombstones().map_err(io::Error::other)?;
+        for tombstone in &listed {
+            tombstones.add(tombstone)?;
         }
-        for tombstone in tombstones.all() {
-            catalogue.bury(&tombstone).map_err(io::Error::other)?;
+        let listed: BTreeSet<&str> = listed.iter().map(|tombstone| tombstone.id.as_str()).collect();
+        for tombstone in tombstones.all().iter().filter(|tombstone| !listed.contains(tombstone.id.as_str())) {
+            catalogue.bury(tombstone).map_err(io::Error::other)?;
         }
         let (in_use, manifests) = (InUse::default(), Manifests::default());
         Ok(Archive { folder, rule, catalogue, in_use, manifests, tombstones, changes, metrics })
