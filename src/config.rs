@@ -136,6 +136,8 @@ settings! {
             "The authority, by the URL of its directory: Let's Encrypt when unset.";
         acme_ca_file: Option<PathBuf> = "", any,
             "Certificate, in PEM, of who vouches for an authority that this system does not know: a school's own.";
+        hsts_seconds: Option<u64> = "", some_within::<0, 63_072_000>,
+            "How long browsers that were here once come by HTTPS alone (RFC 6797), in seconds; 0: as they like. When unset, 30 days where this server has TLS, a certificate that others vouch for, and a public address without a port; else 0, because it holds for everything under the same name, whatever its port.";
     }
     "TURN" {
         turn_port: Option<u16> = "", any,

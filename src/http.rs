@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -45,6 +45,7 @@ use crate::store::LessonStore;
 
 pub use api::{Readiness, room_url};
 pub use check::Checks;
+pub use headers::Hsts;
 pub use listen::{Others, Peer, serve};
 pub use per_minute::PerMinute;
 pub use socket::Sockets;
@@ -61,6 +62,8 @@ pub struct App {
     pub public_url: Arc<str>,
     /// What the port speaks: `http` or `https`.
     pub scheme: &'static str,
+    /// Whether browsers come by HTTPS alone.
+    pub hsts: Hsts,
     /// The rooms.
     pub classrooms: Classrooms,
     /// The lessons.
@@ -91,6 +94,7 @@ pub struct App {
 pub fn router(app: App) -> (Router, Sockets) {
     let (layer, sockets) = socket::layer(&app);
     let timeout = Duration::from_secs(app.settings.http_request_timeout_seconds);
+    let hsts = app.hsts.clone();
     let gate = gate::Gate::new(sockets.closers(), timeout);
     let body = usize::try_from(app.settings.http_body_bytes).unwrap_or(usize::MAX);
     let routes = routes()
@@ -103,7 +107,7 @@ pub fn router(app: App) -> (Router, Sockets) {
         // Signalling has its own limits of time and length.
         .layer(layer)
         .layer(from_fn_with_state(gate, gate::pass))
-        .layer(from_fn(headers::add));
+        .layer(from_fn_with_state(hsts, headers::add));
     (routes, sockets)
 }
 

@@ -271,12 +271,17 @@ impl Server {
             None if tls.is_some() => format!("https://{}", tls_name(&media.ips(), http)).into(),
             None => format!("http://{}", local_name(http)).into(),
         };
+        let hsts = match &tls {
+            Some(tls) => http::Hsts::new(settings.hsts_seconds, !tls.is_self_signed(), &public_url),
+            None => http::Hsts::none(),
+        };
         let settings = Arc::new(settings);
         let (router, sockets) = http::router(App {
             settings: settings.clone(),
             secrets: secrets.clone(),
             public_url: public_url.clone(),
             scheme: if tls.is_some() { "https" } else { "http" },
+            hsts,
             classrooms: classrooms.clone(),
             store,
             audit,

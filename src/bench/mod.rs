@@ -29,7 +29,7 @@ use histogram::Histogram;
 use media::{Joining, Media, Totals};
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
-use report::{Churn, Figures, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks};
+use report::{Churn, Figures, Idle, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks};
 use server::Target;
 use signalling::{Credentials, Session};
 use traffic::Traffic;
@@ -143,6 +143,7 @@ pub fn run(options: &Options) -> Result<Report, String> {
     if options.ramp_steps > 0 {
         report.limit = room.ramp(&report)?;
     }
+    report.idle = room.idle()?;
     room.close();
 
     bare = bare.and(yardstick::bare(&traffic, half, false)?);
@@ -390,6 +391,7 @@ impl<'a> Room<'a> {
             churn,
             recording: None,
             limit: None,
+            idle: None,
             yardsticks: Yardsticks::default(),
             ratios: Ratios::default(),
         })
@@ -524,13 +526,27 @@ impl<'a> Room<'a> {
             limit.best = Some(step);
             factor *= STEP_FACTOR;
         }
+        // A step that broke tells of what broke, and not of a load.
+        let kept = limit.steps.len() - usize::from(limit.broke_by.is_some());
         let from_half = |step: &&Step| (step.media_cpu_share - 0.5).abs();
-        limit.half_load = limit.steps.iter().min_by(|a, b| from_half(a).total_cmp(&from_half(b))).cloned();
+        let half_load = limit.steps[..kept].iter().min_by(|a, b| from_half(a).total_cmp(&from_half(b)));
+        limit.half_load = half_load.cloned();
         Ok(Some(limit))
     }
 
-    fn close(mut self) {
+    /// What the same people cost who send nothing: connected, and listed, no more.
+    fn idle(&mut self) -> Result<Option<Idle>, String> {
         self.media.pause();
+        let people = self.sessions.len();
+        let window = self.window()?;
+        Ok(window.cpu.map(|(cpu, _)| Idle {
+            people,
+            cpu_share: cpu.as_secs_f64() / window.seconds,
+            cpu_micros_per_participant_second: cpu.as_secs_f64() * 1e6 / window.seconds / people as f64,
+        }))
+    }
+
+    fn close(mut self) {
         for (_, session) in &mut self.sessions {
             session.leave();
         }

@@ -58,6 +58,8 @@ pub struct Report {
     pub recording: Option<Recording>,
     /// The highest rate.
     pub limit: Option<Limit>,
+    /// After all that, when nobody sends any more.
+    pub idle: Option<Idle>,
     /// The same packets without a media server.
     pub yardsticks: Yardsticks,
     /// The server's CPU a packet over that of each yardstick.
@@ -142,6 +144,18 @@ pub struct Recording {
     pub ratio: Option<f64>,
 }
 
+/// People who are there and send nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Idle {
+    /// In the room, those of the ramp among them.
+    pub people: usize,
+    /// CPU of the server, all threads, of a core.
+    pub cpu_share: f64,
+    /// The same, each second for each of them.
+    pub cpu_micros_per_participant_second: f64,
+}
+
 /// Comings and goings.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,7 +168,7 @@ pub struct Churn {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limit {
-    /// The step at which the worker's core was nearest to half full.
+    /// Of the steps that kept the limits, the one at which the worker's core was nearest to half full.
     pub half_load: Option<Step>,
     /// The last step that kept the limits.
     pub best: Option<Step>,
@@ -372,6 +386,17 @@ impl Display for Report {
         }
         if let Some(churn) = &self.churn {
             row("came and went", &churn.came_and_went)?;
+        }
+        if let Some(idle) = &self.idle {
+            row(
+                "server CPU when nobody sends",
+                &format_args!(
+                    "{:.2} % of a core for {} people, {:.0} µs a second each",
+                    idle.cpu_share * 100.0,
+                    idle.people,
+                    idle.cpu_micros_per_participant_second
+                ),
+            )?;
         }
         let Some(limit) = &self.limit else { return Ok(()) };
         if let Some(half) = &limit.half_load {

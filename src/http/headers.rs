@@ -1,6 +1,8 @@
 //! Headers that every answer has.
 
-use axum::extract::Request;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,8 +17,34 @@ const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), display-capt
      autoplay=(self), screen-wake-lock=(self), picture-in-picture=(self), speaker-selection=(self), geolocation=(), \
      payment=(), usb=(), serial=(), midi=(), accelerometer=(), gyroscope=(), magnetometer=()";
 
+/// What `Strict-Transport-Security` says; nothing where browsers may come as they like.
+#[derive(Debug, Clone)]
+pub struct Hsts(Option<HeaderValue>);
+
+impl Hsts {
+    /// How long browsers come by HTTPS alone when nothing is set.
+    const USUAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    /// For a server with TLS under this URL, whose certificate others vouch for or not.
+    pub fn new(seconds: Option<u64>, is_vouched: bool, public_url: &str) -> Self {
+        // Another port of the name may be somebody else's, who has no TLS (RFC 6797, section 8.3: the port is kept).
+        let host = public_url.strip_prefix("https://").unwrap_or_default();
+        let is_alone = !host.is_empty() && !host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let usual = if is_vouched && is_alone { Self::USUAL.as_secs() } else { 0 };
+        let seconds = seconds.unwrap_or(usual);
+        let value = (seconds > 0).then(|| HeaderValue::from_str(&format!("max-age={seconds}")));
+        // Digits and letters alone.
+        Hsts(value.and_then(Result::ok))
+    }
+
+    /// For a server without TLS (RFC 6797, section 7.2).
+    pub fn none() -> Self {
+        Hsts(None)
+    }
+}
+
 /// Adds them, where a handler has not set its own.
-pub async fn add(request: Request, next: Next) -> Response {
+pub async fn add(State(Hsts(hsts)): State<Hsts>, request: Request, next: Next) -> Response {
     let policy = content_security_policy(host(request.headers()));
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -32,6 +60,7 @@ pub async fn add(request: Request, next: Next) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+    headers.extend(hsts.map(|hsts| (header::STRICT_TRANSPORT_SECURITY, hsts)));
     response
 }
 
@@ -51,4 +80,25 @@ fn content_security_policy(host: Option<&str>) -> HeaderValue {
     policy
         .and_then(|policy| HeaderValue::from_str(&policy).ok())
         .unwrap_or(HeaderValue::from_static(CONTENT_SECURITY_POLICY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_come_by_https_alone_where_that_harms_nobody() {
+        let says = |seconds, is_vouched, url: &str| {
+            Hsts::new(seconds, is_vouched, url).0.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let usual = Some("max-age=2592000".to_owned());
+        assert_eq!(says(None, true, "https://class.example.org"), usual);
+        // Something else may be at the name's other ports.
+        assert_eq!(says(None, true, "https://class.example.org:8443"), None);
+        assert_eq!(says(None, true, "https://[2001:db8::1]:8443"), None);
+        assert_eq!(says(None, true, "http://class.example.org"), None);
+        assert_eq!(says(None, false, "https://class.example.org"), None);
+        assert_eq!(says(Some(0), true, "https://class.example.org"), None);
+        assert_eq!(says(Some(60), false, "https://class.example.org:8443"), Some("max-age=60".into()));
+    }
 }

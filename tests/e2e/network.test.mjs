@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { looks } from './lib/looks.mjs';
-import { bitsPerSecond, freezes, picture, sizes, sound, soundGapMs } from './lib/measure.mjs';
+import { bitsPerSecond, framesPerSecond, freezes, picture, sizes, sound, soundGapMs, stillMs } from './lib/measure.mjs';
 import { ONE_PORT } from './lib/network.mjs';
 import { sleep, until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
@@ -133,6 +133,41 @@ looks(
       [FILM.width],
     );
     assert.ok(Math.abs(said.beside - said.before) < 0.25 * said.before, JSON.stringify(said));
+  },
+);
+
+looks(
+  'a network too slow for the smallest picture: fewer pictures a second of it, and all of them again',
+  { timeout: 90_000, close: () => world.closeLabs() },
+  async () => {
+    const room = await classOf('temporal', [{ down: { delayMs: 20 } }]);
+    const [{ lab, identity, network, shows }] = room.students;
+    await shows(FILM.width);
+    await network.change({ down: { bitsPerSecond: 130_000, delayMs: 20 } });
+    await shows(FILM.width / 4);
+    // Until the estimate has settled.
+    await sleep(4000);
+    await lab.do('measure', identity, 100);
+    await sleep(8000);
+    const slow = picture(await lab.do('measured', identity), 'ada');
+    await network.change({ down: { delayMs: 20 } });
+    await shows(FILM.width);
+    await lab.do('measure', identity, 100);
+    await sleep(3000);
+    const fast = picture(await lab.do('measured', identity), 'ada');
+    const said = {
+      slow: framesPerSecond(slow),
+      widths: sizes(slow).map(({ width }) => width),
+      stillMs: stillMs(slow),
+      keyframes: slow.at(-1).keyFramesDecoded - slow[0].keyFramesDecoded,
+      fast: framesPerSecond(fast),
+    };
+    console.log(JSON.stringify(said));
+    // Half or a quarter of twenty, from the temporal layers: the decoder misses nothing, so that it asks for nothing.
+    assert.ok(said.slow > 3.5 && said.slow < 15, JSON.stringify(said));
+    assert.deepEqual(said.widths, [FILM.width / 4]);
+    assert.ok(said.stillMs <= 1500 && said.keyframes <= 1, JSON.stringify(said));
+    assert.ok(said.fast > 16, JSON.stringify(said));
   },
 );
 

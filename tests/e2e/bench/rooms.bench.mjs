@@ -41,11 +41,16 @@ export async function measure() {
       row('server over bare loop with segments', (one) => `${fixed(one.ratios.bareSegments, 2)}x`),
       row('server over coturn', (one) => (one.ratios.coturn ? `${fixed(one.ratios.coturn, 2)}x` : '-')),
       row('latency p50 / p99 / p99.9, ms', (one) => times(one.latency)),
-      row('at half load, ms', (one) => times(one.limit?.halfLoad)),
+      row('nearest to half load, ms (% of a core)', ({ limit }) =>
+        limit?.halfLoad ? `${times(limit.halfLoad)} (${fixed(limit.halfLoad.mediaCpuShare * 100)} %)` : '-',
+      ),
       row('most packets a second (% of a core; what broke)', ({ limit }) =>
         limit?.best
           ? `${fixed(limit.best.packetsPerSecond)} (${fixed(limit.best.mediaCpuShare * 100)} %; ${limit.brokeBy ?? 'nothing'})`
           : '-',
+      ),
+      row('idle, of a core a participant', ({ idle }) =>
+        idle ? `${fixed(idle.cpuMicrosPerParticipantSecond / 1e4, 3)} % (of ${idle.people})` : '-',
       ),
       row('heap a participant', (one) => `${fixed(one.memory.heapKibPerParticipant)} KiB`),
       row('resident a participant', (one) => `${fixed(one.memory.residentKibPerParticipant)} KiB`),

@@ -18,6 +18,7 @@ class Person {
       url: location.origin,
       token: options.token,
       codec: options.codec,
+      cameraLayers: options.cameraLayers,
       videoSlots: options.videoSlots ?? 9,
       media: options.media ?? true,
     });

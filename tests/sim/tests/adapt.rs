@@ -284,6 +284,85 @@ fn layers_that_nobody_needs_sleep_and_wake() {
     }
 }
 
+/// Which nine of thirty each sees, as the page asks for them.
+#[derive(Debug, Clone, Copy)]
+enum Looking {
+    /// All at the same: one large, eight small.
+    AtTheSame,
+    /// Each at its nine neighbours, in small tiles: every camera is seen by somebody.
+    AtNeighbours,
+}
+
+/// Thirty in a seminar, all with cameras of three layers and microphones: what all send in kbit/s when layers that nobody needs stop, or do not; and
+/// the largest layer that somebody got of a small tile.
+fn thirty_who_see_nine(looking: Looking, stops: bool) -> (u64, u8) {
+    const PEOPLE: usize = 30;
+    let mut world = World::new(30);
+    if !stops {
+        world.ignore_encodings();
+    }
+    let room = world.open_room();
+    let people: Vec<Who> = (0..PEOPLE).map(|_| world.join(room, &Join::with(seminar()))).collect();
+    for who in &people {
+        world.publish(*who, Source::Camera, Codec::Vp8);
+        world.publish(*who, Source::Microphone, Codec::Opus);
+    }
+    for (at, who) in people.iter().enumerate() {
+        let seen = (0..10).map(|next| match looking {
+            Looking::AtTheSame => next,
+            Looking::AtNeighbours => (at + next) % PEOPLE,
+        });
+        let pictures = seen.filter(|other| *other != at).take(9).map(|other| {
+            let is_large = other == 0 && matches!(looking, Looking::AtTheSame);
+            let (width, height) = if is_large { (1280, 720) } else { (256, 144) };
+            (people[other], Source::Camera, width, height)
+        });
+        let pictures: Vec<_> = pictures.collect();
+        world.view(*who, &pictures);
+    }
+    world.run(15_000 * MS);
+    let sent = |world: &World| -> u64 {
+        people.iter().map(|who| world.person(*who).up().counters().bytes).sum()
+    };
+    let before = sent(&world);
+    world.forget();
+    world.run(5_000 * MS);
+    let kilobits = (sent(&world) - before) * 8 / 5 / 1000;
+    // A viewer decodes nine pictures, and none of them larger than its tile asks for.
+    let (mut largest_small, mut large) = (0, 0);
+    for (at, who) in people.iter().enumerate() {
+        let playing: Vec<u8> = (0..PEOPLE)
+            .filter(|other| world.sees(*who, people[*other], Source::Camera))
+            .map(|other| {
+                let layer = world.layer(*who, people[other], Source::Camera).expect("it is seen");
+                match (looking, other) {
+                    (Looking::AtTheSame, 0) => large = large.max(layer),
+                    _ => largest_small = largest_small.max(layer),
+                }
+                layer
+            })
+            .collect();
+        assert_eq!(playing.len(), 9, "{looking:?}: {at} decodes {playing:?}");
+    }
+    if matches!(looking, Looking::AtTheSame) {
+        assert_eq!(large, 2, "who is shown large comes large");
+    }
+    world.assert_clean();
+    (kilobits, largest_small)
+}
+
+#[test]
+fn thirty_who_see_nine_send_what_somebody_sees() {
+    // Of all that thirty send, at most so much is left.
+    for (looking, most) in [(Looking::AtTheSame, 0.25), (Looking::AtNeighbours, 0.25)] {
+        let (without, _) = thirty_who_see_nine(looking, false);
+        let (with, layer) = thirty_who_see_nine(looking, true);
+        println!("{looking:?}: {with} kbit/s of {without}, {} less each", (without - with) / 30);
+        assert!((with as f64) < most * without as f64, "{looking:?}: {with} of {without} kbit/s");
+        assert_eq!(layer, 0, "{looking:?}: a small tile needs the smallest layer");
+    }
+}
+
 #[test]
 fn a_sender_that_suffers_is_told_of() {
     let (mut world, lecturer, viewer) = lesson(6, Codec::Vp8);

@@ -1,4 +1,4 @@
-import type { ScreenContent, VideoCodec } from './events.js';
+import type { CameraLayers, ScreenContent, VideoCodec } from './events.js';
 
 /** The part of `RTCRtpCodec` that choosing needs. */
 export interface Codec {
@@ -73,15 +73,12 @@ export interface SendParameters {
  * asking the sender for anything. VP9 and AV1 would turn several encodings without a mode into spatial layers of one stream. A browser
  * whose encoder has no temporal layers sends one.
  */
-export function cameraEncodings(codec: VideoCodec, layers: CameraLayers = 'simulcast'): Encoding[] {
+export function cameraEncodings(codec: VideoCodec, layers: CameraLayers): Encoding[] {
   if (layers === 'svc' && (codec === 'vp9' || codec === 'av1')) {
     return [{ maxBitrate: 2_300_000, scalabilityMode: 'L3T3_KEY' }];
   }
   return CAMERA_LAYERS.map((layer) => ({ ...layer, scalabilityMode: 'L1T3' }));
 }
-
-/** How a camera is sent in several sizes: a stream for each, or, with VP9 and AV1, spatial layers of one (scalable coding). */
-export type CameraLayers = 'simulcast' | 'svc';
 
 /** VP9 and AV1 would turn several encodings without a mode into spatial layers of one stream. */
 function apart(codec: VideoCodec): { scalabilityMode?: string } {

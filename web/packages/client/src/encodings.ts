@@ -6,6 +6,11 @@ import type { ReceiveMode, Source } from './protocol.js';
  */
 const STOP_AFTER_MS = 2000;
 
+/** A camera in one encoding, a browser's only one or layers of one stream, is this small with data saver: as the smallest of three. */
+const SMALL_ALONE = { scaleResolutionDownBy: 4, maxBitrate: 150_000 };
+
+type Size = Pick<RTCRtpEncodingParameters, 'scaleResolutionDownBy' | 'maxBitrate'>;
+
 /** How much of the own camera is sent at most: what is sent costs as much of a budget as what is received. */
 export type Saving = 'none' | 'small' | 'off';
 
@@ -25,6 +30,8 @@ export class Encodings {
   readonly #ending = new Map<Source, ReturnType<typeof setTimeout>>();
   readonly #lingering = new Map<Source, readonly boolean[]>();
   readonly #queues = new Map<Source, Promise<void>>();
+  /** What the camera's one encoding was before it was made small. */
+  #whole: Size | undefined;
   #saving: Saving = 'none';
   #stopped = false;
 
@@ -92,14 +99,30 @@ export class Encodings {
         const { encodings } = parameters;
         if (encodings.length === 0) return;
         const wanted = encodings.map((_, layer) => this.#isActive(source, layer, encodings.length));
-        if (encodings.every(({ active }, layer) => (active ?? true) === wanted[layer])) return;
+        const only = source === 'camera' && encodings.length === 1 ? encodings[0] : undefined;
+        const isResized = only !== undefined && (this.#saving === 'small') !== (this.#whole !== undefined);
+        if (!isResized && encodings.every(({ active }, layer) => (active ?? true) === wanted[layer])) return;
         encodings.forEach((encoding, layer) => (encoding.active = wanted[layer] ?? true));
+        const whole = isResized ? this.#resize(only) : this.#whole;
         await sender.setParameters(parameters);
+        this.#whole = whole;
         return;
       } catch {
         // Left as it is after the second time; the next change tries again.
       }
     }
+  }
+
+  /** Makes an encoding small, or what it was. Gives what it was. */
+  #resize(only: RTCRtpEncodingParameters): Size | undefined {
+    if (!this.#whole) {
+      const { scaleResolutionDownBy = 1, maxBitrate } = only;
+      Object.assign(only, SMALL_ALONE);
+      return maxBitrate === undefined ? { scaleResolutionDownBy } : { scaleResolutionDownBy, maxBitrate };
+    }
+    delete only.maxBitrate;
+    Object.assign(only, this.#whole);
+    return undefined;
   }
 
   #isActive(source: Source, layer: number, layers: number): boolean {

@@ -17,6 +17,9 @@ import type {
 /** Codec of the video that is sent; what is received is up to the senders. */
 export type VideoCodec = 'vp8' | 'vp9' | 'h264' | 'av1';
 
+/** A stream for each size, or layers of one stream (scalable coding): that costs the encoder less, and needs one that has it. */
+export type CameraLayers = 'simulcast' | 'svc';
+
 /** What a shared screen shows: text has to stay sharp, a film has to move. */
 export type ScreenContent = 'text' | 'motion';
 
@@ -31,6 +34,8 @@ export interface SessionOptions {
   audioSlots?: number;
   /** Default vp8. A browser that cannot send it sends what it can. */
   codec?: VideoCodec;
+  /** How the camera is sent in several sizes; default `simulcast`. VP8 and H264 know nothing else. */
+  cameraLayers?: CameraLayers;
   /** False joins without WebRTC: the lesson only. */
   media?: boolean;
   /** How long `join` tries to reach the server, in milliseconds; default 15 000. */

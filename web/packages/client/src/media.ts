@@ -9,7 +9,7 @@ import {
   type Codec,
 } from './codecs.js';
 import { LecternError } from './errors.js';
-import type { MediaStatus, VideoCodec } from './events.js';
+import type { CameraLayers, MediaStatus, VideoCodec } from './events.js';
 import type { IceServer, Kind, Source } from './protocol.js';
 import { midsOf, tuneOpus } from './sdp.js';
 import { SenderParameters } from './sender.js';
@@ -18,6 +18,7 @@ export interface MediaShape {
   videoSlots: number;
   audioSlots: number;
   codec: VideoCodec;
+  cameraLayers: CameraLayers;
 }
 
 /** Sources that have a sending m-line, in the order of the offer. */
@@ -181,10 +182,10 @@ export class MediaLink {
     if (!this.#closed) this.onStatus(this.status);
   }
 
-  #addTransceivers({ videoSlots, audioSlots, codec }: MediaShape): void {
+  #addTransceivers({ videoSlots, audioSlots, codec, cameraLayers }: MediaShape): void {
     for (const source of SENT) {
       const kind: Kind = source === 'camera' || source === 'screen' ? 'video' : 'audio';
-      const transceiver = this.#addSender(source, kind, codec);
+      const transceiver = this.#addSender(source, kind, codec, cameraLayers);
       this.#senders.set(source, transceiver);
       this.#parameters.set(source, new SenderParameters(transceiver.sender));
     }
@@ -192,11 +193,11 @@ export class MediaLink {
     for (let slot = 0; slot < videoSlots; slot += 1) this.#addReceiver('video');
   }
 
-  #addSender(source: Source, kind: Kind, codec: VideoCodec): RTCRtpTransceiver {
+  #addSender(source: Source, kind: Kind, codec: VideoCodec, layers: CameraLayers): RTCRtpTransceiver {
     const capabilities = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
     const codecs = kind === 'audio' ? audioCodecs(capabilities) : sentVideo(capabilities, codec);
     const encodings =
-      source === 'camera' ? cameraEncodings(codec) : source === 'screen' ? screenEncodings(codec) : [{}];
+      source === 'camera' ? cameraEncodings(codec, layers) : source === 'screen' ? screenEncodings(codec) : [{}];
     const transceiver = this.#add(kind, { direction: 'sendonly', sendEncodings: encodings });
     prefer(transceiver, codecs);
     return transceiver;

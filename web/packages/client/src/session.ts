@@ -659,9 +659,9 @@ export class LecternSession extends Emitter<SessionEvents> {
   // Media
 
   #newMedia(): SessionMedia | undefined {
-    const { media, audioSlots = DEFAULT_AUDIO_SLOTS, codec = 'vp8' } = this.#options;
+    const { media, audioSlots = DEFAULT_AUDIO_SLOTS, codec = 'vp8', cameraLayers = 'simulcast' } = this.#options;
     if (media === false) return undefined;
-    return new SessionMedia({ videoSlots: this.#videoSlots, audioSlots, codec }, this.#local, {
+    return new SessionMedia({ videoSlots: this.#videoSlots, audioSlots, codec, cameraLayers }, this.#local, {
       status: (status) => this.emit('media', { status }),
       restart: (offer) => this.#restartIce(offer),
       doubted: (isStill) => this.#probe(DOUBT_MS, isStill),

@@ -9,6 +9,7 @@ interface Layer {
   rid: string;
   active?: boolean;
   maxBitrate: number;
+  scaleResolutionDownBy?: number;
 }
 
 /** A sender that behaves as the specification says: parameters are refused when they are not the last ones that it gave. */
@@ -157,6 +158,24 @@ describe('layers', () => {
       'none',
     ]);
     expect(savingOf('audio-only', true)).toBe('off');
+  });
+
+  it('become a small one with data saver where there is one alone', async () => {
+    const sender = new Sender(1);
+    const encodings = encodingsOf(sender);
+    const sizes: (number | undefined)[][] = [];
+    // Once refused: the next change makes it small.
+    sender.refusals = 2;
+    for (const saving of ['small', 'off', 'small', 'none', 'small'] as const) {
+      encodings.save(saving);
+      await vi.advanceTimersByTimeAsync(30);
+      sizes.push(sender.encodings.map(({ scaleResolutionDownBy }) => scaleResolutionDownBy));
+    }
+    expect(sizes).toEqual([[undefined], [undefined], [4], [1], [4]]);
+    expect(sender.encodings[0]?.maxBitrate).toBe(150_000);
+    encodings.save('none');
+    await vi.advanceTimersByTimeAsync(30);
+    expect(sender.encodings).toEqual([{ rid: 'q', active: true, maxBitrate: 1, scaleResolutionDownBy: 1 }]);
   });
 
   it('stay as they are once the connection is closed', async () => {

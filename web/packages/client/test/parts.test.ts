@@ -121,8 +121,12 @@ describe('codecs', () => {
   });
 
   it('keeps the layers of VP9 and AV1 apart', () => {
-    expect(cameraEncodings('vp8').map(({ rid }) => rid)).toEqual(['q', 'h', 'f']);
-    expect(cameraEncodings('vp8').map(({ scalabilityMode }) => scalabilityMode)).toEqual(['L1T3', 'L1T3', 'L1T3']);
+    expect(cameraEncodings('vp8', 'simulcast').map(({ rid }) => rid)).toEqual(['q', 'h', 'f']);
+    expect(cameraEncodings('vp8', 'simulcast').map(({ scalabilityMode }) => scalabilityMode)).toEqual([
+      'L1T3',
+      'L1T3',
+      'L1T3',
+    ]);
     expect(cameraEncodings('av1', 'svc').map(({ scalabilityMode }) => scalabilityMode)).toEqual(['L3T3_KEY']);
     expect(cameraEncodings('h264', 'svc')).toHaveLength(3);
   });
