@@ -29,7 +29,9 @@ use histogram::Histogram;
 use media::{Joining, Media, Totals};
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
-use report::{Churn, Figures, Idle, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks};
+use report::{
+    Churn, Figures, Idle, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks,
+};
 use server::Target;
 use signalling::{Credentials, Session};
 use traffic::Traffic;

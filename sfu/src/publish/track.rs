@@ -107,6 +107,12 @@ impl Track {
             || layer.asked_at.is_none_or(|asked| now.saturating_duration_since(asked) < WAKE_PATIENCE)
     }
 
+    /// The largest layer below one that is not sent which is.
+    pub fn stand_in(&self, layer: usize) -> Option<usize> {
+        let below = self.layers.get(..=layer).filter(|layers| !layers[layer].live)?;
+        below.iter().rposition(|layer| layer.live)
+    }
+
     /// The layer that is worth showing at this size (width and height in pixels), whether it is sent or not.
     pub fn wanted_layer(&self, shown: (u16, u16)) -> usize {
         let top = self.layers.len() - 1;

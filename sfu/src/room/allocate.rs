@@ -123,11 +123,12 @@ impl Room {
         let Some(carried) = member.slots[slot].carried_mut(track) else { return };
         carried.selector.aim(target);
         let waits_for = carried.selector.waits_for();
+        let is_empty = carried.selector.current().is_none();
         if let Some(target) = target {
             self.wake_layer(now, track, usize::from(target.layer), out);
         }
         if let Some(layer) = waits_for {
-            self.want_keyframe(now, track, layer);
+            self.want_picture(now, track, layer, is_empty);
         }
     }
 

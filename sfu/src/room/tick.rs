@@ -113,19 +113,32 @@ impl Room {
         self.ask_for_keyframe(now, track, layer);
     }
 
+    /// Somebody waits for a layer. Who has no picture yet (`is_empty`) takes any smaller one meanwhile, and needs a keyframe of what is sent:
+    /// the layer itself may have to be woken, or never come.
+    pub(super) fn want_picture(&mut self, now: Instant, reference: TrackRef, layer: usize, is_empty: bool) {
+        let stands_in = self.track(reference).filter(|_| is_empty).and_then(|track| track.stand_in(layer));
+        if let Some(smaller) = stands_in {
+            self.want_keyframe(now, reference, smaller);
+        }
+        self.want_keyframe(now, reference, layer);
+    }
+
     /// After a connection has come (back): whatever its slots carry must start at a keyframe.
     pub(super) fn want_all_keyframes(&mut self, now: Instant, key: usize) {
         let Some(member) = self.member(key) else { return };
-        let waits: Vec<(TrackRef, usize)> = member
+        let waits: Vec<(TrackRef, usize, bool)> = member
             .slots
             .iter()
             .flat_map(|slot| [slot.carries, slot.next])
             .flatten()
             .filter(|carried| carried.track.source.kind() == Kind::Video)
-            .filter_map(|carried| Some((carried.track, carried.selector.waits_for()?)))
+            .filter_map(|carried| {
+                let is_empty = carried.selector.current().is_none();
+                Some((carried.track, carried.selector.waits_for()?, is_empty))
+            })
             .collect();
-        for (track, layer) in waits {
-            self.want_keyframe(now, track, layer);
+        for (track, layer, is_empty) in waits {
+            self.want_picture(now, track, layer, is_empty);
         }
     }
 

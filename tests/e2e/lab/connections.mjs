@@ -1,12 +1,29 @@
 // Remembers every peer connection of the page, to ask the browser itself for its figures. Imported before the client library.
 const all = [];
 
-globalThis.RTCPeerConnection = class extends globalThis.RTCPeerConnection {
-  constructor(...args) {
-    super(...args);
-    all.push(this);
-  }
-};
+const remembering = (PeerConnection) =>
+  class extends PeerConnection {
+    constructor(...args) {
+      super(...args);
+      all.push(this);
+    }
+  };
+globalThis.RTCPeerConnection = remembering(globalThis.RTCPeerConnection);
+
+// The client makes one in a frame where the page's own would not find another network (client, fresh.ts).
+const frames = new WeakSet();
+const content = Object.getOwnPropertyDescriptor(HTMLIFrameElement.prototype, 'contentWindow');
+Object.defineProperty(HTMLIFrameElement.prototype, 'contentWindow', {
+  ...content,
+  get() {
+    const frame = content.get.call(this);
+    if (frame && !frames.has(frame)) {
+      frames.add(frame);
+      frame.RTCPeerConnection = remembering(frame.RTCPeerConnection);
+    }
+    return frame;
+  },
+});
 
 /** Energy of all received sound so far (W3C webrtc-stats, totalAudioEnergy), over connections that are open. */
 export async function receivedAudioEnergy() {

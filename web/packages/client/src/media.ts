@@ -10,6 +10,7 @@ import {
 } from './codecs.js';
 import { LecternError } from './errors.js';
 import type { CameraLayers, MediaStatus, VideoCodec } from './events.js';
+import { type Fresh, hostAddress } from './fresh.js';
 import type { IceServer, Kind, Source } from './protocol.js';
 import { midsOf, tuneOpus } from './sdp.js';
 import { SenderParameters } from './sender.js';
@@ -39,6 +40,8 @@ export interface Offer {
  */
 export class MediaLink {
   readonly connection: RTCPeerConnection;
+  /** The machine's own addresses that it has found. */
+  readonly addresses = new Set<string>();
   readonly #senders = new Map<Source, RTCRtpTransceiver>();
   readonly #parameters = new Map<Source, SenderParameters>();
   readonly #receivers: { kind: Kind; transceiver: RTCRtpTransceiver }[] = [];
@@ -46,14 +49,21 @@ export class MediaLink {
   #mids: string[] = [];
   #closed = false;
 
+  /** With `fresh`, in that document, which is its own from then on. */
   constructor(
     shape: MediaShape,
     private readonly onStatus: (status: MediaStatus) => void,
+    private readonly fresh?: Fresh,
   ) {
     if (typeof RTCPeerConnection === 'undefined') {
       throw new LecternError('media-unsupported', 'this browser has no WebRTC');
     }
-    this.connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    const PeerConnection = fresh?.PeerConnection ?? RTCPeerConnection;
+    this.connection = new PeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    this.connection.addEventListener('icecandidate', ({ candidate }) => {
+      const address = hostAddress(candidate?.candidate ?? '');
+      if (address !== undefined) this.addresses.add(address);
+    });
     this.connection.addEventListener('connectionstatechange', () => this.#report());
     this.#addTransceivers(shape);
   }
@@ -176,6 +186,7 @@ export class MediaLink {
   close(): void {
     this.#closed = true;
     this.connection.close();
+    this.fresh?.dispose();
   }
 
   #report(): void {

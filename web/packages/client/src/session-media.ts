@@ -1,6 +1,7 @@
 import { Encodings, type Saving } from './encodings.js';
 import { LecternError } from './errors.js';
 import type { ConnectionStats, MediaStatus } from './events.js';
+import { addressesOf, type Fresh, freshDocument, isBehind } from './fresh.js';
 import type { LocalTracks } from './local-tracks.js';
 import { MediaLink, type MediaShape, type Offer } from './media.js';
 import { MediaWatch } from './media-watch.js';
@@ -19,6 +20,8 @@ export interface SessionMediaEvents {
   restart(offer: string): Promise<RestartAnswer | undefined>;
   /** The way of media may be dead: time to find out how signalling fares. `isStill` tells later whether nothing has come since. */
   doubted(isStill: () => boolean): void;
+  /** The machine has another address, which nothing that there is now can use. {@link SessionMedia.offer} is for another connection. */
+  moved(): void;
   /** The way of media is dead. Signalling may have gone the same way, and would not know for a long time. */
   died(): void;
   /** Nothing else helps: the session has to be made anew. `attempt` counts from 0. */
@@ -34,6 +37,8 @@ export class SessionMedia {
   #saving: Saving = 'none';
   #watch: MediaWatch | undefined;
   #pulse: ReturnType<typeof setInterval> | undefined;
+  /** Where the next connection is made, if not in this document. */
+  #fresh: Fresh | undefined;
   #status: MediaStatus = 'none';
 
   /** Throws {@link LecternError} where there is no WebRTC. */
@@ -60,9 +65,12 @@ export class SessionMedia {
   async offer(): Promise<Offer> {
     const rejoins = this.#watch?.rejoins ?? 0;
     this.#close();
-    const link = new MediaLink(this.shape, (status) => {
+    const fresh = this.#fresh;
+    this.#fresh = undefined;
+    const follow = (status: MediaStatus) => {
       if (link === this.#link) this.#setStatus(status);
-    });
+    };
+    const link: MediaLink = new MediaLink(this.shape, follow, fresh);
     this.#link = link;
     // The server takes all layers of a new connection for needed.
     this.#encodings = new Encodings((source) => link.senderOf(source));
@@ -167,6 +175,8 @@ export class SessionMedia {
   /** Ends the connection; the streams stay for another. */
   stop(): void {
     this.#close();
+    this.#fresh?.dispose();
+    this.#fresh = undefined;
     this.#watch = undefined;
     this.#setStatus('none');
   }
@@ -179,12 +189,34 @@ export class SessionMedia {
       void link.pulse().then((report) => {
         if (link !== this.#link) return;
         const finding = pulse.take(beatOf(report), performance.now());
-        if (finding === 'doubtful') this.events.doubted(() => link === this.#link && pulse.isDoubted);
+        if (finding === 'doubtful') {
+          const isStill = () => link === this.#link && pulse.isDoubted;
+          this.events.doubted(isStill);
+          void this.#lookAround(link, isStill);
+        }
         if (finding !== 'dead') return;
         this.events.died();
         this.#watch?.networkChanged();
       });
     }, PULSE_MS);
+  }
+
+  /** Whether the silence is that of an address which is gone, before the browser knows. */
+  async #lookAround(link: MediaLink, isStill: () => boolean): Promise<void> {
+    const fresh = freshDocument();
+    if (!fresh) return;
+    try {
+      const found = [addressesOf(RTCPeerConnection), addressesOf(fresh.PeerConnection)] as const;
+      const [known, now] = await Promise.all(found);
+      if (isStill() && isBehind(link.addresses, known, now)) {
+        this.#fresh = fresh;
+        this.events.moved();
+        return;
+      }
+    } catch {
+      // A browser that makes no more connections now goes on with the one it has.
+    }
+    fresh.dispose();
   }
 
   #close(): void {

@@ -514,12 +514,12 @@ export class LecternSession extends Emitter<SessionEvents> {
   }
 
   /** Everything anew: a new session on a new connection, with a new media connection. */
-  #rejoin(cause: 'media' | 'server-restart', attempt: number): void {
+  #rejoin(cause: 'media' | 'server-restart', attempt: number, delayMs = backoffMs(attempt, Math.random())): void {
     this.#session = undefined;
     this.#joined = false;
     this.#round += 1;
     this.#setConnection({ status: 'reconnecting', cause });
-    this.#signal?.reconnect(backoffMs(attempt, Math.random()));
+    this.#signal?.reconnect(delayMs);
   }
 
   #fail(error: LecternError): void {
@@ -665,6 +665,7 @@ export class LecternSession extends Emitter<SessionEvents> {
       status: (status) => this.emit('media', { status }),
       restart: (offer) => this.#restartIce(offer),
       doubted: (isStill) => this.#probe(DOUBT_MS, isStill),
+      moved: () => this.#rejoin('media', 0, 0),
       died: () => this.#probe(DEAD_MS),
       rejoin: (attempt) => this.#rejoin('media', attempt),
     });
