@@ -39,6 +39,8 @@ use usage::Usage;
 
 /// Pictures that a participant shows, as Lectern's own page does on a desktop.
 const SHOWN: usize = 9;
+/// People of one of many classes.
+const CLASS: usize = 10;
 /// From the last join to the first figure: keyframes are there, and the first reports.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long the server may take from there to send all that is asked for: its estimates of the networks grow from below.
@@ -66,14 +68,20 @@ pub enum Scenario {
     Lecture,
     /// N send, all see and hear all.
     Seminar,
+    /// Seminars of ten, as many as the people fill: what a server is busy with.
+    Classes,
     /// A lecture, into which people come and from which they go each second.
     Churn,
 }
 
 impl Scenario {
     /// All, by name.
-    pub const ALL: [(&'static str, Scenario); 3] =
-        [("lecture", Scenario::Lecture), ("seminar", Scenario::Seminar), ("churn", Scenario::Churn)];
+    pub const ALL: [(&'static str, Scenario); 4] = [
+        ("lecture", Scenario::Lecture),
+        ("seminar", Scenario::Seminar),
+        ("classes", Scenario::Classes),
+        ("churn", Scenario::Churn),
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -87,7 +95,22 @@ impl Scenario {
             Scenario::Lecture | Scenario::Churn => 1..=2000,
             // Everybody has a slot for each other; an offer has at most 40 m-lines.
             Scenario::Seminar => 2..=26,
+            Scenario::Classes => CLASS..=500,
         }
+    }
+
+    /// How many people it takes when nothing is said.
+    pub fn usual(self) -> usize {
+        match self {
+            Scenario::Lecture | Scenario::Churn => 50,
+            Scenario::Seminar => 10,
+            Scenario::Classes => 5 * CLASS,
+        }
+    }
+
+    /// People must be a multiple of this.
+    pub fn step(self) -> usize {
+        if self == Scenario::Classes { CLASS } else { 1 }
     }
 }
 
@@ -121,8 +144,11 @@ impl Options {
         let (senders, viewers) = match self.scenario {
             Scenario::Lecture | Scenario::Churn => (1, self.people),
             Scenario::Seminar => (self.people, self.people - 1),
+            Scenario::Classes => (self.people, CLASS - 1),
         };
-        Traffic { senders, viewers, listeners: viewers, codec: self.codec, bitrate: self.bitrate, more: 0 }
+        let classes = if self.scenario == Scenario::Classes { self.people / CLASS } else { 1 };
+        let (codec, bitrate) = (self.codec, self.bitrate);
+        Traffic { senders, viewers, listeners: viewers, codec, bitrate, classes, more: 0 }
     }
 }
 
@@ -142,7 +168,8 @@ pub fn run(options: &Options) -> Result<Report, String> {
     if options.record {
         report.recording = Some(room.record(&report)?);
     }
-    if options.ramp_steps > 0 {
+    // More of many classes is another number of people.
+    if options.ramp_steps > 0 && options.scenario != Scenario::Classes {
         report.limit = room.ramp(&report)?;
     }
     report.idle = room.idle()?;
@@ -213,7 +240,7 @@ impl<'a> Room<'a> {
             empty,
         };
         let people = match options.scenario {
-            Scenario::Seminar => options.people,
+            Scenario::Seminar | Scenario::Classes => options.people,
             Scenario::Lecture | Scenario::Churn => options.people + 1,
         };
         for index in 0..people {
@@ -239,11 +266,12 @@ impl<'a> Room<'a> {
             config.sends.iter_mut().for_each(|line| line.rids.clear());
         }
         let mut client = Client::new(config, since);
+        let (class, place) = self.class_of(identity);
         let credentials = Credentials {
             secret: self.target.secret.as_bytes(),
-            room: &self.name,
+            room: &format!("{}-{class}", self.name),
             identity: format!("p{identity}"),
-            role: if identity == 1 { Role::Teacher } else { Role::Student },
+            role: if place == 0 { Role::Teacher } else { Role::Student },
             preset: Preset::Seminar,
         };
         let started = Instant::now();
@@ -251,14 +279,14 @@ impl<'a> Room<'a> {
         let answer = session.join(&client)?;
         self.joins.record(started.elapsed());
         client.handle_answer(Instant::now(), &answer).map_err(|error| format!("{error:?}"))?;
-        if identity == 1 {
+        if place == 0 {
             // The preset takes fewer; a teacher may raise that. Those who come and go overlap.
             session.request(
                 "settings",
                 &serde_json::json!({"maxParticipants": 2 * self.options.people + RAMP_PEOPLE + 10}),
             )?;
         }
-        let level = if (identity as usize) <= traffic::VOICES { VOICE_DBOV } else { SILENT_DBOV };
+        let level = if place < traffic::VOICES { VOICE_DBOV } else { SILENT_DBOV };
         let sends = sends.then(|| (level, self.traffic.codec, self.traffic.shape()));
         let publishes = sends.is_some();
         self.media.join(Joining { client, socket, since: started, sends });
@@ -274,8 +302,18 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
+    /// The class of somebody, and its place there, both from 0.
+    fn class_of(&self, identity: u32) -> (usize, usize) {
+        let index = identity as usize - 1;
+        match self.options.scenario {
+            Scenario::Classes => (index / CLASS, index % CLASS),
+            _ => (0, index),
+        }
+    }
+
     fn shown(&self) -> usize {
         match self.options.scenario {
+            Scenario::Classes => CLASS - 1,
             Scenario::Seminar => self.options.people - 1,
             Scenario::Lecture | Scenario::Churn => SHOWN,
         }
@@ -283,8 +321,10 @@ impl<'a> Room<'a> {
 
     /// Shows one participant all who send.
     fn view(&mut self, at: usize) -> Result<(), String> {
+        let (class, _) = self.class_of(self.sessions[at].0);
+        let size = self.traffic.senders / self.traffic.classes;
         let (identity, session) = &mut self.sessions[at];
-        let shown = (1..=self.traffic.senders).filter(|sender| *sender != *identity as usize);
+        let shown = (class * size + 1..=(class + 1) * size).filter(|sender| *sender != *identity as usize);
         let pictures: Vec<_> = shown
             .map(|sender| {
                 let source = Source::Camera;
@@ -344,7 +384,7 @@ impl<'a> Room<'a> {
         let from = self.look()?;
         let churn = match self.options.scenario {
             Scenario::Churn => Some(self.come_and_go()?),
-            Scenario::Lecture | Scenario::Seminar => {
+            Scenario::Lecture | Scenario::Seminar | Scenario::Classes => {
                 self.wait(self.options.time)?;
                 None
             }

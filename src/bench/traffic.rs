@@ -30,6 +30,8 @@ pub struct Traffic {
     pub codec: Codec,
     /// Bit/s of a camera.
     pub bitrate: u64,
+    /// How many rooms share the senders evenly; packets stay in their room.
+    pub classes: usize,
     /// Participants beside these who see all cameras and hear all voices (the ramp's).
     pub more: usize,
 }
@@ -49,8 +51,14 @@ impl Traffic {
     pub fn packets_per_second(&self) -> f64 {
         let video =
             self.senders * self.frame_bytes().div_ceil(MAX_PAYLOAD_BYTES) * (self.viewers + self.more);
-        let voices = self.senders.min(VOICES) * (self.listeners + self.more);
+        let voices = self.speakers().count() * (self.listeners + self.more);
         video as f64 * f64::from(FPS) + voices as f64 / OPUS_FRAME.as_secs_f64()
+    }
+
+    /// Senders (from 0) whose microphones are heard: the first [`VOICES`] of each class.
+    fn speakers(&self) -> impl Iterator<Item = usize> {
+        let size = self.senders / self.classes;
+        (0..self.senders).filter(move |sender| sender % size < VOICES)
     }
 
     /// When which of its packets is due, for the yardsticks.
@@ -58,7 +66,7 @@ impl Traffic {
         let video = Duration::from_secs(1) / FPS;
         let phase = |every: Duration, sender: usize| now + every * sender as u32 / self.senders as u32;
         let cameras = (0..self.senders).map(|sender| (phase(video, sender), sender, true));
-        let voices = (0..self.senders.min(VOICES)).map(|sender| (phase(OPUS_FRAME, sender), sender, false));
+        let voices = self.speakers().map(|sender| (phase(OPUS_FRAME, sender), sender, false));
         Schedule { traffic: *self, next: cameras.chain(voices).collect() }
     }
 }
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn a_schedule_sends_what_it_says() {
         let traffic =
-            Traffic { senders: 4, viewers: 3, listeners: 3, codec: Codec::Vp8, bitrate: 1_500_000, more: 0 };
+            Traffic { senders: 4, viewers: 3, listeners: 3, codec: Codec::Vp8, bitrate: 1_500_000, classes: 1, more: 0 };
         let start = Instant::now();
         let mut schedule = traffic.schedule(start);
         let (mut packets, mut bytes, mut due) = (0, 0, Vec::new());

@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         .about("Measures a server with synthetic participants: CPU a packet, latency, memory, joins, and its limit")
         .after_help(EXAMPLES)
         .arg(
-            argument("scenario", "NAME", "lecture (1 to N), seminar (N by N), churn (a lecture in which people come and go), or relay (the TURN relay alone, beside coturn)")
+            argument("scenario", "NAME", "lecture (1 to N), seminar (N by N), classes (seminars of ten, N people in all), churn (a lecture in which people come and go), or relay (the TURN relay alone, beside coturn)")
                 .default_value("lecture")
                 .value_parser(names(SCENARIOS)),
         )
@@ -114,8 +114,12 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
             return Err("--url: a relay is measured in a server that is started for it".to_owned());
         }
     }
-    let usual = if scenario == Scenario::Seminar { 10 } else { 50 };
+    let usual = scenario.usual();
     let people = matches.get_one::<u32>("people").map_or(usual, |people| *people as usize);
+    let step = scenario.step();
+    if !people.is_multiple_of(step) {
+        return Err(format!("--people: {name} are of {step} each, and {people} is no multiple of that"));
+    }
     if !takes.contains(&people) {
         let (least, most) = takes.into_inner();
         return Err(format!("--people: a {name} takes {least} to {most}, not {people}"));
@@ -198,6 +202,7 @@ mod tests {
             ("--people 0", "--people"),
             ("--people many", "--people"),
             ("--scenario seminar --people 27", "2 to 26"),
+            ("--scenario classes --people 25", "no multiple"),
             ("--codec theora", "vp8"),
             ("--bitrate 1x", "--bitrate"),
             ("--bitrate 1", "50k"),

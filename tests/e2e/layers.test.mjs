@@ -1,7 +1,8 @@
 // Scalable coding through the server: one stream with spatial layers, of which a viewer gets more or fewer as it shows the picture larger or smaller.
 // The picture goes on through every change, and its size follows.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
+import { looks } from './lib/looks.mjs';
 import { World } from './lib/world.mjs';
 import { until } from './lib/until.mjs';
 
@@ -13,7 +14,8 @@ const received = async (lab, me, other) =>
   (await lab.do('stats', me)).received.find((stream) => stream.kind === 'video' && stream.participant === other);
 
 for (const codec of ['vp9', 'av1']) {
-  test(`${codec} with spatial layers`, { timeout: 240_000 }, async () => {
+  const settings = { timeout: 120_000, close: () => world.closeLabs() };
+  looks(`${codec} with spatial layers`, settings, async () => {
     const room = world.room(`${codec}-svc`);
     const [left, right] = [await world.lab(), await world.lab()];
     await world.join(left, {
@@ -61,7 +63,5 @@ for (const codec of ['vp9', 'av1']) {
     const end = await received(right, 'ben', 'ada');
     assert.equal(end.freezes - before.freezes, 0, 'no freeze in any change');
     await right.sees('ben', 'ada', 0, { frames: 10 });
-    await left.page.context().close();
-    await right.page.context().close();
   });
 }

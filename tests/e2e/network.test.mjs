@@ -143,7 +143,7 @@ looks(
     const room = await classOf('temporal', [{ down: { delayMs: 20 } }]);
     const [{ lab, identity, network, shows }] = room.students;
     await shows(FILM.width);
-    await network.change({ down: { bitsPerSecond: 130_000, delayMs: 20 } });
+    await network.change({ down: { bitsPerSecond: 210_000, delayMs: 20 } });
     await shows(FILM.width / 4);
     // Until the estimate has settled.
     await sleep(4000);
