@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use sfu::id::RoomId;
 use sfu::io::Event;
-use signaling::classroom::{ClassroomConfig, JoinKind, Summary};
+use signaling::classroom::{ClassroomConfig, JoinKind, Summary, Thumbnail};
 use signaling::io::{ConnectionId, RequestId};
 use signaling::lesson::Preset;
 use signaling::message::{Answer, ErrorCode, ErrorReply, Join, Request};
@@ -80,6 +80,13 @@ pub enum RoomInput {
     },
     /// The console asks.
     Summary(oneshot::Sender<Summary>),
+    /// An operator looks at the wall of small pictures.
+    Look {
+        /// Whose look it is.
+        looker: String,
+        /// For what there is to see.
+        answer: oneshot::Sender<Look>,
+    },
     /// The server ends.
     Shutdown,
 }
@@ -94,9 +101,19 @@ impl RoomInput {
             RoomInput::Gone { .. }
             | RoomInput::RecorderFailed { .. }
             | RoomInput::Summary(_)
+            | RoomInput::Look { .. }
             | RoomInput::Shutdown => {}
         }
     }
+}
+
+/// What an operator sees of a room's wall.
+#[derive(Debug)]
+pub struct Look {
+    /// The look begins.
+    pub is_new: bool,
+    /// The pictures, by participant.
+    pub thumbnails: Vec<Thumbnail>,
 }
 
 /// Talks to the task of a room.
@@ -291,6 +308,14 @@ impl Classrooms {
         }
         summaries.sort_by(|a, b| a.room.cmp(&b.room));
         summaries
+    }
+
+    /// Looks at the wall of a room; nothing when there is no such room, or it does not answer.
+    pub async fn look(&self, room: &str, looker: String) -> Option<Look> {
+        let handle = lock(&self.shared.rooms).get(room).cloned()?;
+        let (answer, look) = oneshot::channel();
+        handle.send(RoomInput::Look { looker, answer });
+        tokio::time::timeout(SUMMARY, look).await.ok()?.ok()
     }
 
     /// The media workers.

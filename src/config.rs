@@ -239,6 +239,10 @@ settings! {
         check_seconds: u64 = "60", within::<1, 300>,
             "A test ends after this time, with its connections and what it has of the relay, in seconds.";
     }
+    "Console" {
+        thumbnails: bool = "true", any,
+            "Lets the console (and who has the API key) look at small pictures of a live room's cameras and shared screens. The people in the room see a sign meanwhile, and the [audit](audit.md) says who looked.";
+    }
     "Limits of HTTP" {
         http_body_bytes: u64 = "1048576", within::<65_536, 67_108_864>,
             "Longest body of a request, in bytes.";

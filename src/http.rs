@@ -22,6 +22,7 @@ mod sdpfrag;
 mod socket;
 mod socket_message;
 mod tell;
+mod thumbnails;
 mod whip;
 
 use std::sync::Arc;
@@ -127,6 +128,7 @@ fn routes() -> Router<App> {
         .merge(whip::routes())
         .merge(recordings::routes())
         .merge(exports::routes())
+        .merge(thumbnails::routes())
         .merge(assets::routes())
 }
 

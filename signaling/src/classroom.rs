@@ -35,6 +35,7 @@ mod session;
 mod summary;
 mod tracks;
 mod view;
+mod wall;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -47,6 +48,7 @@ pub use self::adapt::{DATA_SAVER_BITS_PER_SECOND, ReducedPictures};
 use self::deadlines::{Deadline, Deadlines};
 use self::rate::Bucket;
 pub use self::summary::{ParticipantSummary, Summary};
+pub use self::wall::{LOOK, THUMBNAILS_MAX, Thumbnail};
 use crate::io::{ConnectionId, Output, RequestId};
 use crate::lesson::{EventKind, LessonEvent, LessonState, RecordingEnd, RoomSettings};
 use crate::message::{Answer, ErrorCode, ErrorReply, IceServer, Notice, ViewPicture};
@@ -135,6 +137,7 @@ pub struct Classroom {
     /// What each identity has used in this lesson, also those who have left.
     meters: BTreeMap<String, adapt::Meter>,
     reduced: ReducedPictures,
+    wall: wall::Wall,
     deadlines: Deadlines,
     peer_count: u64,
     /// Something was logged since WHEP players were last sent the stage.
@@ -160,6 +163,7 @@ struct Member {
     /// What it was last told.
     permissions: BTreeSet<Permission>,
     chats: Bucket,
+    thumbnails: Bucket,
     wishes: adapt::Wishes,
 }
 
@@ -283,6 +287,7 @@ impl Classroom {
             recorded_speaker: None,
             meters: BTreeMap::new(),
             reduced: ReducedPictures::default(),
+            wall: wall::Wall::default(),
             deadlines: Deadlines::default(),
             peer_count: 0,
             stage_is_old: false,
@@ -317,6 +322,7 @@ impl Classroom {
                 Deadline::Restored => self.time_out_restored(now),
                 Deadline::Shortage(identity) => self.shortage_settled(&identity),
                 Deadline::Token(identity) => self.expire(now, &identity),
+                Deadline::Look => self.end_looks(),
                 Deadline::Empty => self.close_empty(now),
             }
         }
@@ -349,6 +355,7 @@ impl Classroom {
         if std::mem::take(&mut self.stage_is_old) {
             self.refresh_stages();
             self.forget_unseen_pictures(now);
+            self.forget_unsent_thumbnails();
         }
         self.send_unsent();
     }

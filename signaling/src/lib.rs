@@ -2,6 +2,7 @@
 
 pub mod classroom;
 pub mod io;
+pub mod jpeg;
 pub mod lesson;
 pub mod message;
 pub mod permission;

@@ -103,6 +103,14 @@ pub enum Request {
         /// What holds it back.
         limit: SendingLimit,
     },
+    /// A small picture of a track that one sends, for the operator's wall, while somebody looks at it ([`Notice::Thumbnails`]).
+    Thumbnail {
+        /// Which track: camera or screen.
+        source: Source,
+        /// The picture, a [`crate::jpeg::SmallJpeg`] in base64; absent takes back the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jpeg: Option<String>,
+    },
     /// Raises or lowers a hand.
     Hand {
         /// Up or down.
@@ -410,6 +418,11 @@ pub enum Notice {
     },
     /// What this participant has used, and how much it is sent.
     Usage(Usage),
+    /// Whether an operator looks at small pictures of this room: then pages send some, and say so to whom they are of.
+    Thumbnails {
+        /// Whether anybody looks.
+        wanted: bool,
+    },
     /// This session is over; the connection is closed next.
     Ended {
         /// Why.

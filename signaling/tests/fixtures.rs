@@ -80,8 +80,8 @@ fn messages_round_trip() {
         }
         kinds.insert(fixture.event);
     }
-    // 19 requests (join among them), 10 notices and 18 error codes: each has an example.
-    assert_eq!(kinds.len(), 21 + 10 + 18, "{kinds:?}");
+    // 22 requests (join among them), 11 notices and 18 error codes: each has an example.
+    assert_eq!(kinds.len(), 22 + 11 + 18, "{kinds:?}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn the_examples_of_the_protocol_page_are_true() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 19);
+    assert_eq!(seen, 21);
     // Every code and every request has a line.
     for (path, fixture) in read::<MessageFixture>("messages") {
         let name = match fixture.direction {

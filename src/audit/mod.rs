@@ -90,6 +90,8 @@ pub enum Act {
     RecordingDelete,
     /// An export was asked for.
     ExportCreate,
+    /// Somebody began to look at small pictures of a room.
+    RoomLook,
     /// Settings of a room were changed.
     RoomSettings,
     /// A lesson was ended for everybody.
@@ -120,6 +122,7 @@ impl Act {
             Act::RecordingChange => "recording.change",
             Act::RecordingDelete => "recording.delete",
             Act::ExportCreate => "export.create",
+            Act::RoomLook => "room.look",
             Act::RoomSettings => "room.settings",
             Act::RoomEnd => "room.end",
             Act::RoomMute => "room.mute",

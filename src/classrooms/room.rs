@@ -20,7 +20,7 @@ use signaling::lesson::{LessonEvent, LessonState};
 use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice, RecordAction, Request};
 use tokio::sync::mpsc;
 
-use super::{Classrooms, Outlet, Packed, ReplyTo, RoomInput, WorkerLoad, code_name, lock, request_id};
+use super::{Classrooms, Look, Outlet, Packed, ReplyTo, RoomInput, WorkerLoad, code_name, lock, request_id};
 use crate::clock;
 use crate::record::Recordings;
 use crate::secrets::random_hex;
@@ -255,6 +255,12 @@ impl Room {
             RoomInput::Summary(answer) => {
                 // The console may have gone.
                 let _ = answer.send(self.classroom.summary());
+            }
+            RoomInput::Look { looker, answer } => {
+                let is_new = self.classroom.handle_look(now, &looker);
+                let thumbnails = self.classroom.thumbnails().collect();
+                // Whoever looks may have gone.
+                let _ = answer.send(Look { is_new, thumbnails });
             }
             RoomInput::Shutdown => self.classroom.handle_shutdown(now),
         }
@@ -560,6 +566,7 @@ fn is_fleeting(notice: &Notice) -> bool {
             | Notice::Encodings { .. }
             | Notice::Pictures { .. }
             | Notice::Usage(_)
+            | Notice::Thumbnails { .. }
     )
 }
 

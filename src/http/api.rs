@@ -170,7 +170,7 @@ pub async fn rooms(_: Operator, State(app): State<App>) -> Json<Value> {
         };
         rooms.push(room(&summary, opened_at));
     }
-    Json(json!({"rooms": rooms}))
+    Json(json!({"rooms": rooms, "thumbnails": app.settings.thumbnails}))
 }
 
 fn room(summary: &Summary, opened_at: Option<Timestamp>) -> Value {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -19,6 +19,11 @@ use crate::audit::{Act, Actor, NewEntry};
 
 /// Header by which the console says that it is the one that asks.
 const CLIENT: &str = "lectern-client";
+
+/// Whether the console asks, as far as one believes it.
+pub fn is_console(headers: &HeaderMap) -> bool {
+    headers.get(CLIENT).is_some_and(|client| client == "console")
+}
 
 /// As much of a path as is written down.
 const PATH_CHARS: usize = 120;
@@ -85,7 +90,7 @@ pub async fn watch(State(app): State<App>, mut request: Request, next: Next) -> 
     }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-    let is_console = request.headers().get(CLIENT).is_some_and(|client| client == "console");
+    let is_console = is_console(request.headers());
     let act = act_of(&method, &path);
     let trail = Trail::default();
     request.extensions_mut().insert(trail.clone());
@@ -94,6 +99,8 @@ pub async fn watch(State(app): State<App>, mut request: Request, next: Next) -> 
         _ => None,
     };
     let mut response = next.run(request).await;
+    // Reading that is an act says so itself.
+    let act = act.or_else(|| Some((response.extensions_mut().remove::<Act>()?, None)));
     let (act, object) = match act {
         Some(act) => act,
         None if trail.wrong_key.get().is_some() => (Act::SignIn, None),

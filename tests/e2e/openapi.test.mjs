@@ -8,6 +8,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { io } from 'socket.io-client';
+import { jpeg } from './lib/jpeg.mjs';
 import { Receiver, SECRET } from './lib/receiver.mjs';
 import { Server, root } from './lib/server.mjs';
 import { until } from './lib/until.mjs';
@@ -181,6 +182,31 @@ test('health, rooms, tokens', async () => {
   await ask('post', '/api/tokens', 413, { body: { ...request, title: 'x'.repeat(1_100_000) } });
   await ask('post', '/api/sign-in', 204);
   await ask('post', '/api/sign-in', 401, { key: 'wrong' });
+});
+
+test('looking into a room', async () => {
+  const token = await server.token({ room: 'r', identity: 'cam', role: 'student' });
+  const socket = io(server.url, { auth: { token }, reconnection: false, forceNew: true, transports: ['websocket'] });
+  await new Promise((resolve, reject) => socket.once('connect', resolve).once('connect_error', reject));
+  const request = async (event, payload) => (await socket.timeout(10_000).emitWithAck(event, payload)).data;
+  const video = OFFER.replace('m=audio', 'm=video')
+    .replace('opus/48000/2', 'VP8/90000')
+    .replace('DIRECTION', 'sendonly');
+  assert.ok(await request('join', { version: 1, offer: video, sources: { camera: '0' } }));
+  assert.ok(await request('publish', { source: 'camera' }));
+  const list = '/api/rooms/{room}/thumbnails';
+  const params = { room: 'r' };
+  await ask('get', list, 401, { params, key: '' });
+  for (const key of [token, ada]) await ask('get', list, 403, { params, key });
+  await ask('get', list, 404, { params: { room: 'other' } });
+  assert.deepEqual((await ask('get', list, 200, { params })).json.thumbnails, []);
+  assert.ok(await request('thumbnail', { source: 'camera', jpeg: jpeg(64, 48).toString('base64') }));
+  const [{ id }] = (await ask('get', list, 200, { params })).json.thumbnails;
+  const { headers } = await ask('get', `${list}/{id}`, 200, { params: { ...params, id } });
+  assert.equal(headers.get('content-length'), String(jpeg(64, 48).length));
+  await ask('get', `${list}/{id}`, 404, { params: { ...params, id: '99' } });
+  await ask('get', `${list}/{id}`, 403, { params: { ...params, id }, key: ada });
+  await request('leave', {});
 });
 
 test('the test before class', async () => {

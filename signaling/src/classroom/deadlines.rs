@@ -9,6 +9,7 @@
 //! | `Restored` | a lesson is restored with people present | never | `left {timeout}` for those who did not come back |
 //! | `Token` | a join, if so configured | the participant leaves | `ended {token-expired}` |
 //! | `Shortage` | a network no longer carries what was asked for, or does again | it changes back, the participant leaves | `quality` with other `trouble` |
+//! | `Look` | somebody looks at the wall | never; each look puts it off | `thumbnails` without `wanted`, and there are none any more |
 //! | `Empty` | nobody is there | somebody joins | the lesson is closed |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ pub(super) enum Deadline {
     Restored,
     Token(String),
     Shortage(String),
+    Look,
     Empty,
 }
 

@@ -181,6 +181,7 @@ impl Classroom {
         self.connections.clear();
         self.peers.clear();
         self.deadlines.clear_everything();
+        self.clear_wall();
         self.outputs.push_back(Output::Done);
         self.ended = true;
     }

@@ -11,6 +11,7 @@ impl Classroom {
         self.tell_speakers(identity);
         self.tell_quality(identity);
         self.tell_adaptation(identity);
+        self.tell_looks(identity);
     }
 
     /// A session that goes on may have missed how its media does. A new media connection has no state yet.

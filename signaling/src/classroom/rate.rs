@@ -16,6 +16,8 @@ pub(super) struct Rate {
 pub(super) const REQUESTS: Rate = Rate { interval: Duration::from_millis(50), burst: 60 };
 /// Chat messages of a participant: 5 in 5 s.
 pub(super) const CHATS: Rate = Rate { interval: Duration::from_secs(1), burst: 5 };
+/// Thumbnails of a participant: of camera and screen one each in 5 s, and at once when one comes back.
+pub(super) const THUMBNAILS: Rate = Rate { interval: Duration::from_secs(2), burst: 6 };
 
 /// Joins and `sync`s of a connection whose answers are long: the state, with up to 500 messages of 4 KiB, or a part of the log. A
 /// client needs one when it comes, and then none; ten at once leave room for a network that comes and goes.

@@ -59,6 +59,7 @@ impl Classroom {
             Request::View { pictures } => self.view(now, identity, pictures)?,
             Request::Receive { mode, budget_megabytes } => self.receive(identity, mode, budget_megabytes)?,
             Request::Sending { source, limit } => self.sending(identity, source, limit)?,
+            Request::Thumbnail { source, jpeg } => self.thumbnail(now, identity, source, jpeg.as_deref())?,
             Request::Hand { raised, participant } => self.hand(now, identity, raised, participant)?,
             Request::Floor { participant, granted } => self.floor(now, identity, participant, granted)?,
             Request::Chat { text, nonce } => self.chat(now, identity, text, nonce)?,

@@ -31,7 +31,8 @@ impl Classroom {
         let role = self.role_of_new(&identity, pending.role);
         let is_recorder = role == Role::Recorder;
         // To come again is no way around the limit.
-        let chats = self.members.get(&identity).map(|member| member.chats).unwrap_or_default();
+        let before = self.members.get(&identity).map(|member| (member.chats, member.thumbnails));
+        let (chats, thumbnails) = before.unwrap_or_default();
         self.replace(now, &identity, is_recorder);
         if !is_recorder {
             // Before `joined`, so that nobody sees an observer with a raised hand: the role may have come with a new token.
@@ -53,6 +54,7 @@ impl Classroom {
             view: Vec::new(),
             permissions: BTreeSet::new(),
             chats,
+            thumbnails,
             wishes: Wishes::bounded(budget),
         };
         self.members.insert(identity.clone(), member);

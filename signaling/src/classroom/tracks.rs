@@ -95,7 +95,7 @@ impl Classroom {
     }
 
     /// Whether a track is muted; nothing if there is no such track.
-    fn track_muted(&self, identity: &str, source: Source) -> Option<bool> {
+    pub(super) fn track_muted(&self, identity: &str, source: Source) -> Option<bool> {
         Some(self.state.participants.get(identity)?.tracks.get(&source)?.muted)
     }
 

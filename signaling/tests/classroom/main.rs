@@ -9,4 +9,5 @@ mod media;
 mod random;
 mod recording;
 mod sessions;
+mod wall;
 mod world;

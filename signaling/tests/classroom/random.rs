@@ -14,6 +14,7 @@ use signaling::message::{
 };
 use signaling::permission::Role;
 
+use crate::wall::jpeg;
 use crate::world::{MediaMood, ROOM, World, bounded_token, offer, without_media};
 
 /// Who takes part, and as what.
@@ -64,6 +65,9 @@ enum Op {
         millis: u64,
     },
     Media(MediaOp),
+    Look {
+        looker: u8,
+    },
     Crash,
 }
 
@@ -107,6 +111,10 @@ fn limit() -> impl Strategy<Value = SendingLimit> {
     proptest::sample::select(&[SendingLimit::None, SendingLimit::Cpu, SendingLimit::Bandwidth][..])
 }
 
+fn thumbnail() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![6 => Just(Some(jpeg(64, 48))), 1 => Just(Some(jpeg(640, 480))), 1 => Just(Some("?".into())), 1 => Just(None)]
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let other = || proptest::option::weighted(0.5, identity());
     let picture = (identity(), source(), 0u16..3, 0u16..3)
@@ -134,6 +142,7 @@ fn request() -> impl Strategy<Value = Request> {
         3 => (mode(), proptest::option::weighted(0.5, 0u32..4))
             .prop_map(|(mode, budget_megabytes)| Request::Receive { mode, budget_megabytes }),
         4 => (source(), limit()).prop_map(|(source, limit)| Request::Sending { source, limit }),
+        6 => (source(), thumbnail()).prop_map(|(source, jpeg)| Request::Thumbnail { source, jpeg }),
         3 => (any::<bool>(), other()).prop_map(|(raised, participant)| Request::Hand { raised, participant }),
         5 => (identity(), any::<bool>()).prop_map(|(participant, granted)| Request::Floor { participant, granted }),
         3 => (0u8..8).prop_map(|nonce| Request::Chat { text: "hello".into(), nonce: nonce.to_string() }),
@@ -197,6 +206,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Release),
         4 => prop_oneof![0u64..2000, 0u64..40_000].prop_map(|millis| Op::Pass { millis }),
         4 => media.prop_map(Op::Media),
+        4 => (0u8..2).prop_map(|looker| Op::Look { looker }),
         1 => proptest::bool::weighted(0.2)
             .prop_map(|crash| if crash { Op::Crash } else { Op::Pass { millis: 100 } }),
     ]
@@ -237,6 +247,7 @@ impl Class {
             Op::Release => self.world.release(),
             Op::Pass { millis } => self.world.pass(Duration::from_millis(millis)),
             Op::Media(op) => self.media(&op),
+            Op::Look { looker } => drop(self.world.look(&looker.to_string())),
             Op::Crash => unreachable!("taken apart by the caller"),
         }
     }
@@ -349,6 +360,7 @@ proptest! {
         class.world.shutdown();
         let reduced: usize = class.world.room.reduced_pictures().iter().map(|(_, count)| count).sum();
         prop_assert_eq!(reduced, 0);
+        prop_assert_eq!(class.world.room.thumbnails().count(), 0);
         prop_assert!(class.world.done && class.world.media.is_empty());
         prop_assert!(class.world.room.state().present().next().is_none());
     }
@@ -364,6 +376,8 @@ fn memory_is_bounded() {
         let student = world.enter("s", Role::Student);
         world.says(student, Request::Publish { source: Source::Camera, muted: false }).unwrap();
         world.says(student, Request::Hand { raised: true, participant: None }).unwrap();
+        world.look("o");
+        world.says(student, Request::Thumbnail { source: Source::Camera, jpeg: Some(jpeg(64, 48)) }).unwrap();
         let view = ViewPicture { participant: "t".into(), source: Source::Camera, width: 1, height: 1 };
         world.says(student, Request::View { pictures: vec![view] }).unwrap();
         let stranger = world.connection();

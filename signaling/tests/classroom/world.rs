@@ -29,6 +29,8 @@ pub struct Inbox {
     /// The lesson as this client knows it.
     pub lesson: Option<LessonState>,
     pub kind: Option<JoinKind>,
+    /// Whether it was told that somebody looks at small pictures of the room.
+    pub is_looked_at: bool,
 }
 
 /// How the media machine does.
@@ -320,6 +322,13 @@ impl World {
         self.drain();
     }
 
+    /// An operator asks for the wall. Gives whether that is a new look.
+    pub fn look(&mut self, looker: &str) -> bool {
+        let is_new = self.room.handle_look(self.now, looker);
+        self.drain();
+        is_new
+    }
+
     pub fn recorder_failed(&mut self, recording: &str) {
         self.room.handle_recorder_failed(self.now, recording);
         self.drain();
@@ -550,6 +559,7 @@ impl World {
     fn take_joined(&mut self, connection: ConnectionId, joined: &Joined) {
         assert_eq!(joined.seq, self.log.len() as u64, "a join is acknowledged after it is stored");
         let inbox = self.inboxes.get_mut(&connection).unwrap();
+        inbox.is_looked_at = false;
         if let Some(state) = &joined.state {
             assert_eq!(state.seq, joined.seq);
             inbox.lesson = Some((**state).clone());
@@ -573,6 +583,10 @@ impl World {
                 assert_eq!(event.seq, lesson.seq + 1, "no gaps for a client");
                 lesson.apply(event);
             }
+        }
+        if let Notice::Thumbnails { wanted } = notice {
+            assert_ne!(inbox.is_looked_at, wanted, "told twice");
+            inbox.is_looked_at = wanted;
         }
         inbox.notices.push(notice);
     }
@@ -711,7 +725,14 @@ impl World {
                 !inbox.closed && inbox.kind == Some(JoinKind::Client) && !self.lost.contains(connection);
             if let Some(lesson) = inbox.lesson.as_ref().filter(|_| live) {
                 assert_eq!(lesson, state, "every client has the same lesson");
+                assert_eq!(inbox.is_looked_at, self.room.is_looked_at(), "who is looked at knows it");
             }
+        }
+        for thumbnail in self.room.thumbnails() {
+            assert!(self.room.is_looked_at(), "a picture that nobody looks at");
+            let participant = &state.participants[&thumbnail.participant];
+            let is_sent = participant.tracks.get(&thumbnail.source).is_some_and(|track| !track.muted);
+            assert!(participant.present && is_sent, "a picture of what is not sent: {thumbnail:?}");
         }
         let recorded = self.recorder.as_ref().map(|recorder| &recorder.recording);
         assert_eq!(recorded, state.recording.as_ref().map(|recording| &recording.id));

@@ -1,5 +1,5 @@
 // The console's view of the server: rooms, node, and making links. Nothing that comes in is trusted to have a shape.
-import type { Preset, Quality, Role, Source } from '@lectern/client';
+import type { Preset, Quality, Role, Source, ThumbnailSource } from '@lectern/client';
 
 /** Somebody in a room. */
 export interface ConsoleParticipant {
@@ -10,6 +10,8 @@ export interface ConsoleParticipant {
   media: 'connected' | 'disconnected' | 'none';
   quality?: Quality;
   tracks: Source[];
+  /** Those of them that are muted. */
+  muted: Source[];
 }
 
 /** A live room. */
@@ -20,6 +22,18 @@ export interface ConsoleRoom {
   lesson: string;
   openedAt: string;
   participants: ConsoleParticipant[];
+  /** The server lets one look at small pictures of it. */
+  canLook: boolean;
+}
+
+/** A small picture of somebody, without the picture. */
+export interface ConsoleThumbnail {
+  /** Of this picture: the next one of the same track has another. */
+  id: string;
+  participant: string;
+  source: ThumbnailSource;
+  /** RFC 3339 in UTC. */
+  at: string;
 }
 
 /** One thread that carries media. */
@@ -56,7 +70,7 @@ export interface ConsoleRecording {
   keepUntil?: string | null;
   /** When it is removed; RFC 3339 in UTC. */
   deleteAfter?: string | null;
-  /** Something works on it: it cannot be removed now. */
+  /** Something works on it: it is being made, finished or exported. */
   inUse?: boolean;
 }
 
@@ -166,15 +180,30 @@ export class ConsoleApi {
 
   /** All live rooms: those with people first, then by title; in each, teachers first, then by name. */
   async rooms(): Promise<ConsoleRoom[]> {
-    const { rooms } = (await this.call('GET', '/api/rooms')) as { rooms?: ConsoleRoom[] };
+    const { rooms, thumbnails } = (await this.call('GET', '/api/rooms')) as {
+      rooms?: Omit<ConsoleRoom, 'canLook'>[];
+      thumbnails?: boolean;
+    };
     return (rooms ?? [])
       .map((room) => ({
         ...room,
+        canLook: thumbnails === true,
         participants: [...room.participants].sort(
           (a, b) => ROLE_ORDER.indexOf(a.role) - ROLE_ORDER.indexOf(b.role) || a.name.localeCompare(b.name),
         ),
       }))
       .sort((a, b) => peopleIn(b) - peopleIn(a) || (a.title || a.room).localeCompare(b.title || b.room));
+  }
+
+  /** Looks into a room: the people in it are told, and the audit says so. Gives which small pictures there are. */
+  async thumbnails(room: string): Promise<ConsoleThumbnail[]> {
+    const { thumbnails } = (await this.call('GET', thumbnailsOf(room))) as { thumbnails?: ConsoleThumbnail[] };
+    return thumbnails ?? [];
+  }
+
+  /** One of them. */
+  async thumbnail(room: string, id: string): Promise<Blob> {
+    return (await this.ask('GET', `${thumbnailsOf(room)}/${encodeURIComponent(id)}`)).blob();
   }
 
   /** The process. */
@@ -261,6 +290,14 @@ export class ConsoleApi {
   }
 
   private async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    const response = await this.ask(method, path, body);
+    if (response.status === 204) return undefined;
+    return response.json().catch(() => {
+      throw new ApiError('server');
+    });
+  }
+
+  private async ask(method: string, path: string, body?: unknown): Promise<Response> {
     const response = await this.fetcher(path, {
       method,
       headers: {
@@ -281,12 +318,11 @@ export class ConsoleApi {
       const problem = response.status === 404 ? 'missing' : response.status < 500 ? 'refused' : 'server';
       throw new ApiError(problem, detail, code);
     }
-    if (response.status === 204) return undefined;
-    return response.json().catch(() => {
-      throw new ApiError('server');
-    });
+    return response;
   }
 }
+
+const thumbnailsOf = (room: string) => `/api/rooms/${encodeURIComponent(room)}/thumbnails`;
 
 const exportsOf = (id: string) => `/api/recordings/${encodeURIComponent(id)}/exports`;
 

@@ -101,6 +101,7 @@ export function sceneOf(query: URLSearchParams): ScriptedSession {
   if (query.has('slow')) slow(session, role === 'teacher' ? 's5' : 't');
   if (query.has('usage')) use(session, query.get('usage') ?? '');
   if (query.has('events')) later(session);
+  if (query.has('watched')) session.look(true);
   if (query.has('failing')) session.failing = true;
   return session;
 }

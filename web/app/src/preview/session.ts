@@ -72,6 +72,7 @@ export class ScriptedSession implements Session {
   readonly #quality = new Map<string, Quality>();
   readonly #trouble = new Map<string, Trouble[]>();
   readonly #pictures = new Map<string, ReceivedPicture>();
+  thumbnailsWanted = false;
   receiving: Receiving = { mode: 'normal' };
   usage: Usage | undefined;
   permissions: ReadonlySet<Permission>;
@@ -150,6 +151,12 @@ export class ScriptedSession implements Session {
     this.emit('usage', usage);
   }
 
+  /** The operator looks at small pictures, or does not any more. */
+  look(wanted: boolean): void {
+    this.thumbnailsWanted = wanted;
+    this.emit('thumbnails', { wanted });
+  }
+
   become(connection: Session['connection']): void {
     this.connection = connection;
     this.emit('connection', connection);
@@ -192,6 +199,8 @@ export class ScriptedSession implements Session {
     this.receiving = receiving;
     return Promise.resolve();
   }
+
+  thumbnail = () => Promise.resolve();
 
   local(source: Source): { track: MediaStreamTrack; muted: boolean } | undefined {
     return this.#local.get(source);

@@ -25,6 +25,17 @@ const then =
   async (page) => {
     for (const step of steps) await step(page);
   };
+const look =
+  (label = 'Look into') =>
+  async (page) => {
+    const button = page.getByRole('button', { name: label }).first();
+    await button.click();
+    await button
+      .or(page.locator('.wall'))
+      .first()
+      .evaluate((wall) => wall.closest('.room').scrollIntoView());
+    await page.waitForTimeout(2_200);
+  };
 const toAudit = async (page) => {
   await page.locator('#audit-title').evaluate((heading) => heading.scrollIntoView());
   await page.waitForTimeout(300);
@@ -112,6 +123,11 @@ const SHOTS = [
       size: index > 5 ? PHONE : DESKTOP,
     }),
   ),
+  { name: 'watched', path: at('students=6&rec&watched') },
+  { name: 'watched-student-dark-zh', path: at('role=student&students=5&watched'), dark: true, zh: true },
+  { name: 'watched-phone', path: at('role=student&students=4&rec&watched'), size: PHONE },
+  { name: 'watched-phone-side', path: at('role=student&students=3&rec&watched'), size: SIDE },
+  { name: 'toast-menu', path: at('students=6&rec&events'), act: click(/^Recording:/), wait: 2500 },
   { name: 'console-sign-in', path: '/console' },
   { name: 'console-wrong-key', path: '/console#key=wrong', api: 401 },
   { name: 'console', path: '/console#key=right', api: 200 },
@@ -123,6 +139,26 @@ const SHOTS = [
     api: 200,
     dark: true,
     act: click('Delete Piano with Lucía'),
+  },
+  {
+    name: 'console-delete-exporting',
+    path: '/console#key=right',
+    api: 200,
+    act: click('Delete Algebra, class 7b, exported'),
+  },
+  { name: 'console-wall', path: '/console#key=right', api: 200, act: look() },
+  { name: 'console-wall-dark-zh', path: '/console#key=right', api: 200, act: look('查看“'), dark: true, zh: true },
+  { name: 'console-wall-phone', path: '/console#key=right', api: 200, act: look(), size: PHONE },
+  { name: 'console-wall-phone-dark', path: '/console#key=right', api: 200, act: look(), size: PHONE, dark: true },
+  { name: 'console-wall-empty', path: '/console#key=right', api: 'nobody' },
+  { name: 'console-wall-error', path: '/console#key=right', api: 'no-wall', act: look() },
+  {
+    name: 'console-wall-error-phone-zh',
+    path: '/console#key=right',
+    api: 'no-wall',
+    act: look('查看“'),
+    size: PHONE,
+    zh: true,
   },
   { name: 'console-export', path: '/console#key=right', api: 200, act: click('Export Piano with Lucía') },
   {
@@ -165,7 +201,36 @@ const participants = ['Ana Souza', 'Bo Lindqvist', '王小明', 'Dalia Farouk'].
   media: index === 3 ? 'disconnected' : 'connected',
   quality: ['good', 'good', 'fair', 'lost'][index],
   tracks: index === 0 ? ['microphone', 'camera', 'screen'] : index === 3 ? [] : ['microphone', 'camera'],
+  muted: index === 1 ? ['microphone'] : [],
 }));
+/** A made-up picture of somebody: no camera is at hand. */
+const face = (hue) => `<svg xmlns="http://www.w3.org/2000/svg" width="256" height="144"><rect width="256" height="144"
+  fill="hsl(${hue} 24% 42%)"/><circle cx="128" cy="66" r="34" fill="hsl(${hue} 40% 76%)"/><ellipse cx="128" cy="150" rx="70"
+  ry="52" fill="hsl(${hue} 50% 30%)"/></svg>`;
+const page = `<svg xmlns="http://www.w3.org/2000/svg" width="256" height="160"><rect width="256" height="160" fill="#fff"/>
+  <rect x="20" y="18" width="130" height="14" fill="#0c7a70"/>${[48, 66, 84, 102, 120].map((y) => `<rect x="20" y="${y}" width="${216 - (y % 40)}" height="7" fill="#b8c4c2"/>`).join('')}</svg>`;
+const thumbnails = [
+  ['p0', 'camera', face(28)],
+  ['p0', 'screen', page],
+  ['p1', 'camera', face(200)],
+].map(([participant, source, picture], index) => ({
+  id: String(index + 1),
+  participant,
+  source,
+  at: new Date().toISOString(),
+  width: 256,
+  height: 144,
+  bytes: picture.length,
+  picture,
+}));
+/** `GET /api/rooms/{room}/thumbnails` and below it. */
+function lookedAt(url, api) {
+  if (api === 'no-wall') return { status: 503, json: {} };
+  const id = url.split('/thumbnails/')[1];
+  const picture = thumbnails.find((thumbnail) => thumbnail.id === id)?.picture;
+  if (picture) return { contentType: 'image/svg+xml', body: picture };
+  return { json: { thumbnails: api === 'nobody' ? [] : thumbnails, lookSeconds: 15 } };
+}
 const rooms = [
   {
     room: 'algebra-7b',
@@ -184,10 +249,12 @@ const rooms = [
     participants: participants.slice(0, 2),
   },
 ];
+const roomsOf = (api) => (api === 'nobody' ? rooms.map((room) => ({ ...room, participants: [] })) : rooms);
 const recordings = ['live', 'final', 'recovered'].map((state, index) => ({
   id: `r${index}`,
   room: index === 1 ? 'piano' : 'algebra-7b',
-  title: index === 1 ? 'Piano with Lucía' : 'Algebra, class 7b',
+  title: ['Algebra, class 7b', 'Piano with Lucía', 'Algebra, class 7b, exported'][index],
+  inUse: index !== 1,
   lesson: 'l',
   state,
   began: new Date(Date.UTC(2026, 10, 21 - index, 9)).toISOString(),
@@ -312,18 +379,20 @@ for (const shot of SHOTS) {
     await page.route('**/api/**', (route) =>
       shot.api === 401
         ? route.fulfill({ status: 401, json: {} })
-        : route.fulfill({
-            ...(shot.api === 'no-audit' && route.request().url().includes('audit') ? { status: 503 } : {}),
-            json: route.request().url().includes('node')
-              ? node
-              : route.request().url().includes('audit')
-                ? { entries: shot.api === 'empty' ? [] : audit }
-                : route.request().url().endsWith('/exports')
-                  ? { exports }
-                  : route.request().url().includes('recordings')
-                    ? { recordings: shot.api === 'empty' ? [] : recordings }
-                    : { rooms: shot.api === 'empty' ? [] : rooms },
-          }),
+        : route.request().url().includes('/thumbnails')
+          ? route.fulfill(lookedAt(route.request().url(), shot.api))
+          : route.fulfill({
+              ...(shot.api === 'no-audit' && route.request().url().includes('audit') ? { status: 503 } : {}),
+              json: route.request().url().includes('node')
+                ? node
+                : route.request().url().includes('audit')
+                  ? { entries: shot.api === 'empty' ? [] : audit }
+                  : route.request().url().endsWith('/exports')
+                    ? { exports }
+                    : route.request().url().includes('recordings')
+                      ? { recordings: shot.api === 'empty' ? [] : recordings }
+                      : { rooms: shot.api === 'empty' ? [] : roomsOf(shot.api), thumbnails: true },
+            }),
     );
   }
   await page.goto(origin + shot.path);

@@ -84,6 +84,11 @@ export interface SessionEvents {
   pictures: { changed: ReceivedPicture[] };
   /** What this participant has used, and how much it is sent. */
   usage: Usage;
+  /**
+   * Whether the operator looks at small pictures of the room. Only who shows a sign meanwhile should send some
+   * (`LecternSession.thumbnail`).
+   */
+  thumbnails: { wanted: boolean };
   permissions: { permissions: ReadonlySet<Permission>; role: Role };
   connection: Connection;
   media: { status: MediaStatus };

@@ -6,6 +6,8 @@ export const PROTOCOL_VERSION = 1;
 /** What a track shows or sounds; a participant has at most one track of each. */
 export type Source = 'microphone' | 'camera' | 'screen' | 'screen-audio' | 'desktop';
 export type PictureSource = 'camera' | 'screen' | 'desktop';
+/** What there are small pictures of, for the operator's wall. */
+export type ThumbnailSource = 'camera' | 'screen';
 export type Kind = 'audio' | 'video';
 export type Role = 'teacher' | 'assistant' | 'student' | 'observer' | 'recorder';
 export type Preset = 'tutoring' | 'lecture' | 'seminar';
@@ -235,6 +237,7 @@ export interface Requests {
   view: { payload: { pictures: ViewPicture[] }; data: Empty };
   receive: { payload: { mode: ReceiveMode; budgetMegabytes?: number }; data: Empty };
   sending: { payload: { source: Source; limit: SendingLimit }; data: Empty };
+  thumbnail: { payload: { source: ThumbnailSource; jpeg?: string }; data: Empty };
   hand: { payload: { raised: boolean; participant?: string }; data: Empty };
   floor: { payload: { participant: string; granted: boolean }; data: Empty };
   chat: { payload: { text: string; nonce: string }; data: { seq: number } };
@@ -303,5 +306,6 @@ export interface Notices {
   encodings: { source: Source; active: boolean[] };
   pictures: { pictures: ReceivedPicture[] };
   usage: Usage;
+  thumbnails: { wanted: boolean };
   ended: { reason: EndReason };
 }

@@ -36,6 +36,7 @@ import type {
   SettingsChange,
   Slot,
   Source,
+  ThumbnailSource,
   Trouble,
   Usage,
   ViewPicture,
@@ -107,6 +108,7 @@ export class LecternSession extends Emitter<SessionEvents> {
   #joined = false;
   #joinAttempts = 0;
   #syncing = false;
+  #thumbnailsWanted = false;
   /** Counts connections, so that what waited through a cut can see that it is late. */
   #round = 0;
   #unfollow: (() => void) | undefined;
@@ -320,6 +322,20 @@ export class LecternSession extends Emitter<SessionEvents> {
     return this.#adaptation.usage;
   }
 
+  /** Whether the operator looks at small pictures of the room. */
+  get thumbnailsWanted(): boolean {
+    return this.#thumbnailsWanted;
+  }
+
+  /**
+   * Sends a small picture of an own track (a JPEG in base64, of at most 12 KiB and 256 pixels on each side) while
+   * {@link thumbnailsWanted}; without one, takes back the last. Fails when there is no connection: the next picture comes soon.
+   */
+  async thumbnail(source: ThumbnailSource, jpeg?: string): Promise<void> {
+    if (!this.#joined || !this.#signal) throw new LecternError('unreachable', 'there is no connection');
+    await this.#signal.request('thumbnail', jpeg === undefined ? { source } : { source, jpeg });
+  }
+
   /** Raises or lowers the own hand, or lowers somebody else's. */
   async hand(raised: boolean, participant?: string): Promise<void> {
     await this.#ask('hand', participant === undefined ? { raised } : { raised, participant });
@@ -478,6 +494,8 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#correct();
     this.#view.reset();
     this.#media?.signallingBack();
+    // Told anew, if it is so.
+    this.#wantThumbnails(false);
     // They are newer than the acknowledgement.
     for (const notice of this.#early.splice(0)) notice();
     this.#gate.open();
@@ -540,6 +558,7 @@ export class LecternSession extends Emitter<SessionEvents> {
     // After a failure `join` can be tried again, with the same tracks.
     if (connection.status === 'ended') for (const source of [...this.#local.all.keys()]) this.#local.drop(source);
     this.#setSlots(this.#slots.reset([]));
+    this.#wantThumbnails(false);
     this.#setConnection(connection);
     this.#gate.break(error);
   }
@@ -608,6 +627,7 @@ export class LecternSession extends Emitter<SessionEvents> {
         this.#tellPictures(pictures);
       },
       usage: (usage) => this.#takeUsage(usage),
+      thumbnails: ({ wanted }) => this.#wantThumbnails(wanted),
       ended: ({ reason }) => {
         if (afterEnded(reason) === 'rejoin') this.#rejoin('server-restart', 1);
         else this.#end({ status: 'ended', reason }, new LecternError('ended', reason));
@@ -734,6 +754,12 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#adaptation.usage = usage;
     this.#media?.save(savingOf(usage.mode, usage.reason === 'budget'));
     this.emit('usage', usage);
+  }
+
+  #wantThumbnails(wanted: boolean): void {
+    if (wanted === this.#thumbnailsWanted) return;
+    this.#thumbnailsWanted = wanted;
+    this.emit('thumbnails', { wanted });
   }
 
   #tellPictures(changed: ReceivedPicture[]): void {

@@ -29,6 +29,7 @@ const NOTICES = [
   'encodings',
   'pictures',
   'usage',
+  'thumbnails',
   'ended',
 ] as const;
 

@@ -255,6 +255,34 @@ describe('less for oneself', () => {
   });
 });
 
+describe('small pictures for the operator', () => {
+  it('are wanted from when the server says so to when it stops, and not after a cut until it says so again', async () => {
+    const call = await joinedSession();
+    const told: boolean[] = [];
+    call.on('thumbnails', ({ wanted }) => told.push(wanted));
+    expect(call.thumbnailsWanted).toBe(false);
+    server.notify('thumbnails', { wanted: true });
+    await next(call, 'thumbnails');
+    await call.thumbnail('screen');
+    server.answer('join', () => joined({ resumed: true, events: [] }));
+    const back = next(call, 'thumbnails');
+    server.cut();
+    await back;
+    expect([call.thumbnailsWanted, told]).toEqual([false, [true, false]]);
+    server.notify('thumbnails', { wanted: true });
+    await next(call, 'thumbnails');
+    await call.leave();
+    expect(told).toEqual([true, false, true, false]);
+    await expect(call.thumbnail('camera', 'AAAA')).rejects.toMatchObject({ code: 'unreachable' });
+  });
+
+  it('fail with what the server says against them', async () => {
+    const call = await joinedSession();
+    server.answer('thumbnail', () => ({ error: { code: 'too-large', message: 'no' } }));
+    await expect(call.thumbnail('camera', 'AAAA')).rejects.toMatchObject({ code: 'too-large' });
+  });
+});
+
 describe('what others suffer from', () => {
   it('is known to a teacher until the role changes, and is told anew after a cut', async () => {
     const call = await joinedSession();
@@ -358,6 +386,8 @@ describe('own tracks', () => {
 describe('the wire', () => {
   const all = { ...SETTINGS };
   const says: Record<string, (call: LecternSession) => Promise<unknown>> = {
+    'request-thumbnail': (call) => call.thumbnail('camera', '/9j/4AAQ'),
+    'request-thumbnail-taken-back': (call) => call.thumbnail('screen'),
     'request-chat': (call) => call.chat('Why is 1 not prime? <b>素数</b> 😀'),
     'request-end': (call) => call.end(),
     'request-floor': (call) => call.floor('s-1', true),
@@ -421,6 +451,7 @@ describe('the wire', () => {
         'quality',
         'pictures',
         'usage',
+        'thumbnails',
         'permissions',
         'connection',
       ] as const) {
@@ -447,6 +478,8 @@ describe('the wire', () => {
     quality: ({ participants }: Notices['quality']) => ['quality', { changed: participants }],
     pictures: ({ pictures }: Notices['pictures']) => ['pictures', { changed: pictures }],
     usage: (usage: Notices['usage']) => ['usage', usage],
+    // Nobody looks, unless the server has said otherwise.
+    thumbnails: ({ wanted }: Notices['thumbnails']) => (wanted ? ['thumbnails', { wanted }] : undefined),
     permissions: ({ permissions, role }: Notices['permissions']) => [
       'permissions',
       { permissions: new Set(permissions), role },
