@@ -22,7 +22,8 @@ export interface ExportList {
 /** Whether it can be fetched without being made before. */
 export const isAtOnce = (kind: ExportKind) => AT_ONCE.has(kind);
 
-const goesOn = ({ state }: ExportJob) => state === 'queued' || state === 'running';
+/** Whether it is still to be made. */
+export const goesOn = ({ state }: ExportJob) => state === 'queued' || state === 'running';
 
 /** Follows the exports until the scope ends. `fetchFile` lets the browser fetch an address. */
 export function listExports(api: () => ConsoleApi, id: string, fetchFile: (address: string) => void): ExportList {
