@@ -115,9 +115,12 @@ fn the_last_picture_of_each_track_is_kept_while_somebody_looks() {
     assert_eq!(world.says(teacher, camera(jpeg(64, 48))), Err(ErrorCode::Conflict), "nobody looks");
 }
 
+/// What happens to a student's camera, by the teacher's or the student's connection.
+type Way = fn(&mut World, ConnectionId, ConnectionId);
+
 #[test]
 fn a_picture_goes_with_what_it_shows() {
-    let ways: [(&str, fn(&mut World, ConnectionId, ConnectionId)); 6] = [
+    let ways: [(&str, Way); 6] = [
         ("muted by oneself", |world, _, student| {
             let own = Request::Mute { source: Source::Camera, muted: true, participant: None };
             world.says(student, own).unwrap();
