@@ -22,6 +22,7 @@ pub mod recorder;
 pub mod recover;
 pub mod reorder;
 pub mod retention;
+pub mod space;
 pub mod timeline;
 pub mod tombstone;
 pub mod webm;

@@ -6,9 +6,19 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
+use sfu::codec::Codec;
+use sfu::media::Kind;
+
+use crate::clock::{Placed, add_to_fit, fit_of_reports};
 use crate::manifest::{self, Manifest, Mix, State, Track};
+use crate::mix::Mix as Mixing;
 use crate::timeline::{self, Entry, EntryKind};
-use crate::webm::recover::{Recovery, finished_duration_ms, recover};
+use crate::webm::recover::{Found, Recovery, Torn, find, finished_duration_ms, frames_from, recover};
+
+/// What a decoder has to hear before it sounds right is read from before the end of the mix, in milliseconds.
+const PRE_ROLL_MS: u64 = 200;
+/// So much is added to a torn mix at most, in milliseconds: a mix is made two seconds behind live.
+const MIX_BEHIND_MS: u64 = 10_000;
 
 /// What to do to make a recording whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,31 +49,55 @@ pub fn plan<F: Read + Seek>(
     let read = timeline::read(timeline);
     let mut recovered = Manifest { tracks: Vec::new(), mix: None, ..manifest.clone() };
     let mut files = Vec::new();
-    let mut look = |name: &str| -> std::io::Result<Option<(u64, u64)>> {
-        let Some((mut file, len)) = open(name)? else { return Ok(None) };
-        match recover(&mut file, len)? {
+    for track in known_tracks(manifest, &read.entries) {
+        let Some((mut file, len)) = open(&track.file)? else { continue };
+        let recovery = recover(&mut file, len)?;
+        let is_torn = recovery.is_some();
+        let (duration_ms, bytes) = match recovery {
             Some(recovery) => {
                 let state = (recovery.duration_ms, recovery.keep_bytes + recovery.append.len() as u64);
                 let playable = recovery.frames > 0;
-                files.push((name.to_owned(), recovery));
-                Ok(playable.then_some(state))
+                files.push((track.file.clone(), recovery));
+                if !playable {
+                    continue;
+                }
+                state
             }
-            None => Ok(finished_duration_ms(&mut file, len)?.map(|duration_ms| (duration_ms, len))),
+            None => match finished_duration_ms(&mut file, len)? {
+                Some(duration_ms) => (duration_ms, len),
+                None => continue,
+            },
+        };
+        let mut track = Track { duration_ms, bytes, ..track };
+        if is_torn || track.clock_fit.is_empty() {
+            track.clock_fit = fit(&track, &read.entries);
         }
-    };
-    for track in known_tracks(manifest, &read.entries) {
-        if let Some((duration_ms, bytes)) = look(&track.file)? {
-            recovered.tracks.push(Track { duration_ms, bytes, ..track });
-        }
-    }
-    if let Some((duration_ms, bytes)) = look(manifest::MIX_FILE)? {
-        let file = manifest::MIX_FILE.to_owned();
-        recovered.mix = Some(Mix { file, offset_ms: 0, duration_ms, bytes, blake3: None });
+        recovered.tracks.push(track);
     }
     let last_entry = read.entries.iter().map(|entry| entry.at_ms).max().unwrap_or(0);
     let ends = recovered.tracks.iter().map(|track| track.offset_ms.saturating_add(track.duration_ms));
-    recovered.duration_ms =
-        ends.chain(recovered.mix.iter().map(|mix| mix.duration_ms)).fold(last_entry, u64::max);
+    recovered.duration_ms = ends.fold(last_entry, u64::max);
+    if let Some((mut file, len)) = open(manifest::MIX_FILE)? {
+        let entry = |duration_ms, bytes| {
+            let file = manifest::MIX_FILE.to_owned();
+            Mix { file, offset_ms: 0, duration_ms, bytes, blake3: None }
+        };
+        match find(&mut file, len)? {
+            Found::Whole => {
+                recovered.mix =
+                    finished_duration_ms(&mut file, len)?.map(|duration_ms| entry(duration_ms, len));
+            }
+            found => {
+                let torn = if let Found::Torn(torn) = found { Some(torn) } else { None };
+                let recovery = lengthen(torn, &recovered, &mut open)?;
+                let bytes = recovery.keep_bytes + recovery.append.len() as u64;
+                recovered.mix = (bytes > 0).then(|| entry(recovery.duration_ms, bytes));
+                files.push((manifest::MIX_FILE.to_owned(), recovery));
+            }
+        }
+    }
+    let mix_ms = recovered.mix.as_ref().map_or(0, |mix| mix.duration_ms);
+    recovered.duration_ms = recovered.duration_ms.max(mix_ms);
     recovered.pauses = pauses(&read.entries, recovered.duration_ms);
     recovered.state = State::Recovered;
     let mut timeline_append = String::new();
@@ -74,6 +108,66 @@ pub fn plan<F: Read + Seek>(
     let timeline_bytes = read.whole_bytes as u64;
     recovered.timeline_bytes = timeline_bytes + timeline_append.len() as u64;
     Ok(Some(Plan { files, timeline_bytes, timeline_append, manifest: recovered }))
+}
+
+/// Mixes what the tracks have behind the end of a torn mix, which is made some time behind live. Without any, the recording may
+/// have been too short for one.
+fn lengthen<F: Read + Seek>(
+    torn: Option<Torn>,
+    recovered: &Manifest,
+    open: &mut impl FnMut(&str) -> std::io::Result<Option<(F, u64)>>,
+) -> std::io::Result<Recovery> {
+    let last_ms = torn.as_ref().map_or(0, Torn::last_ms);
+    let until_ms = recovered.duration_ms.min(last_ms + MIX_BEHIND_MS);
+    let begun = match &torn {
+        Some(torn) => Mixing::resume(torn.writer(Kind::Audio), last_ms),
+        None if recovered.duration_ms <= MIX_BEHIND_MS => Mixing::begin(),
+        None => None,
+    };
+    let Some(mut mix) = begun else { return Ok(torn.map_or_else(Recovery::nothing, Torn::finish)) };
+    let mut frames = Vec::new();
+    for track in recovered.tracks.iter().filter(|track| track.codec == Codec::Opus) {
+        let from_ms = last_ms.saturating_sub(PRE_ROLL_MS).saturating_sub(track.offset_ms);
+        if track.duration_ms > from_ms
+            && let Some((mut file, len)) = open(&track.file)?
+        {
+            let of_track = frames_from(&mut file, len, from_ms)?.into_iter();
+            frames.extend(of_track.map(|(at_ms, data)| (track.offset_ms + at_ms, track.track, data)));
+        }
+    }
+    frames.sort_by_key(|(at_ms, track, _)| (*at_ms, *track));
+    for (at_ms, track, data) in frames.iter().filter(|(at_ms, ..)| *at_ms < until_ms) {
+        mix.handle(*track, *at_ms as f64 * 1e3, data, None);
+    }
+    let (bytes, ending, _) = mix.finish(until_ms as f64 * 1e3);
+    Ok(torn.unwrap_or_default().end(bytes, ending))
+}
+
+/// Ticks a second of a codec's timestamps (RFC 7587, section 4.1, and the payload formats of pictures).
+const fn clock_rate(codec: Codec) -> u32 {
+    match codec {
+        Codec::Opus => 48_000,
+        Codec::Vp8 | Codec::Vp9 | Codec::H264 | Codec::Av1 => 90_000,
+    }
+}
+
+/// What the reports in the timeline say of a track's times.
+fn fit(track: &Track, entries: &[Entry]) -> Vec<(f64, f64)> {
+    let reports: Vec<Placed> = entries
+        .iter()
+        .filter_map(|entry| match entry.kind {
+            EntryKind::Report { track: of, ntp, rtp_time, arrival, placed, captured, stepped }
+                if of == track.track =>
+            {
+                let (placed, captured) = placed.zip(captured)?;
+                Some(Placed { ntp: ntp - stepped, rtp_time, arrival, placed, captured })
+            }
+            _ => None,
+        })
+        .collect();
+    let mut fit = Vec::new();
+    add_to_fit(&mut fit, track.offset_ms, &fit_of_reports(clock_rate(track.codec), &reports));
+    fit
 }
 
 /// The tracks of the manifest, and those that began after it was last written.
@@ -129,7 +223,6 @@ fn pauses(entries: &[Entry], end_ms: u64) -> Vec<(u64, u64)> {
 mod tests {
     use std::io::Cursor;
 
-    use sfu::codec::Codec;
     use sfu::media::Source;
 
     use super::*;

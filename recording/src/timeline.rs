@@ -107,12 +107,28 @@ pub enum EntryKind {
         rtp_time: u32,
         /// When it was first seen, milliseconds since the recording began.
         arrival: f64,
+        /// Where the recorder has put that time, milliseconds since the recording began; nothing when it did not believe the report.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        placed: Option<f64>,
+        /// Where it was by the sender's clock, as far as was known then.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        captured: Option<f64>,
+        /// Milliseconds that the sender's clock was set forward by since its first report.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        stepped: f64,
     },
     /// Who speaks now, if anybody does.
     Speaker {
         /// The identity of the participant.
         participant: Option<String>,
     },
+    /// No pictures are written from here on; sound and what happens in the lesson are.
+    SoundOnly {
+        /// Why.
+        reason: SoundOnlyReason,
+    },
+    /// Pictures are written again.
+    PicturesAgain {},
     /// Nothing is written from here on but what happens in the lesson.
     Paused {},
     /// It goes on.
@@ -122,6 +138,18 @@ pub enum EntryKind {
     /// An entry of a newer version, as it is.
     #[serde(untagged)]
     Unknown(serde_json::Map<String, Value>),
+}
+
+/// Why no pictures are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SoundOnlyReason {
+    /// Little is free on the disk ([`crate::space`]).
+    DiskLow,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Encodes an entry as a line, with its end.
@@ -185,7 +213,20 @@ mod tests {
         let kinds = [
             (EntryKind::Paused {}, r#"{"atMs":7,"kind":"paused"}"#),
             (
-                EntryKind::Report { track: 1, ntp: 1.5, rtp_time: 9, arrival: 2.0 },
+                EntryKind::SoundOnly { reason: SoundOnlyReason::DiskLow },
+                r#"{"atMs":7,"kind":"sound-only","reason":"disk-low"}"#,
+            ),
+            (EntryKind::PicturesAgain {}, r#"{"atMs":7,"kind":"pictures-again"}"#),
+            (
+                EntryKind::Report {
+                    track: 1,
+                    ntp: 1.5,
+                    rtp_time: 9,
+                    arrival: 2.0,
+                    placed: None,
+                    captured: None,
+                    stepped: 0.0,
+                },
                 r#"{"atMs":7,"kind":"report","track":1,"ntp":1.5,"rtpTime":9,"arrival":2.0}"#,
             ),
             (EntryKind::Speaker { participant: None }, r#"{"atMs":7,"kind":"speaker","participant":null}"#),

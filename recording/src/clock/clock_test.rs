@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use sfu::io::SenderTime;
 
-use super::{PublisherClock, StreamClock, refit};
+use super::{Placed, PublisherClock, StreamClock, fit_of_reports, refit};
 
 /// A small generator: one seed, one run.
 struct Random(u64);
@@ -40,11 +40,14 @@ struct Track {
     report_every_ms: f64,
     /// Capture in our milliseconds, where the live mapping put it.
     placed: Vec<(f64, f64)>,
+    /// As the timeline has them.
+    reports: Vec<Placed>,
 }
 
 impl World {
-    /// Errors of sound and of picture (ms, time and error), live and refitted, each against the smallest delay, which both share.
-    fn run(&self) -> [Vec<Vec<(f64, f64)>>; 2] {
+    /// Errors of sound and of picture (ms, time and error), live, refitted, and refitted by the timeline of a torn recording; each against
+    /// the smallest delay, which both share.
+    fn run(&self) -> [Vec<Vec<(f64, f64)>>; 3] {
         let mut random = Random(self.seed);
         let mut publisher = PublisherClock::default();
         let mut tracks = [
@@ -56,6 +59,7 @@ impl World {
                 late_ms: 0.0,
                 report_every_ms: 5_000.0,
                 placed: Vec::new(),
+                reports: Vec::new(),
             },
             Track {
                 clock: StreamClock::new(90_000),
@@ -65,6 +69,7 @@ impl World {
                 late_ms: self.camera_late_ms,
                 report_every_ms: 1_000.0,
                 placed: Vec::new(),
+                reports: Vec::new(),
             },
         ];
         // Packets in the order of their arrival: (arrival, track, capture).
@@ -103,21 +108,33 @@ impl World {
                 rtp_time: media(reported),
             });
             let rtp_time = media(capture);
-            track.clock.handle(&mut publisher, arrival * 1e3, rtp_time, report);
+            let new = track.clock.handle(&mut publisher, arrival * 1e3, rtp_time, report);
+            if let Some((time, anchor)) = new.and_then(|new| Some((new.time, new.anchor?))) {
+                let since_1970 = time.ntp.duration_since(SystemTime::UNIX_EPOCH).expect("after that");
+                track.reports.push(Placed {
+                    ntp: since_1970.as_secs_f64() * 1e3 - publisher.stepped_us() / 1e3,
+                    rtp_time: time.rtp_time,
+                    arrival,
+                    placed: anchor.live_us / 1e3,
+                    captured: (anchor.ntp_us + publisher.offset_us().expect("a report came")) / 1e3,
+                });
+            }
             let placed = track.clock.room_us(&publisher, rtp_time) / 1e3;
             track.placed.push((capture, placed));
         }
         let live = tracks.iter().map(|track| errors(&track.placed)).collect();
-        let fitted = tracks
-            .iter()
-            .map(|track| {
-                let fit = refit(&publisher, track.clock.anchors());
+        let by = |fit: &dyn Fn(&Track) -> Vec<(f64, f64)>| {
+            let of_track = |track: &Track| {
+                let fit = fit(track);
                 let placed: Vec<(f64, f64)> =
                     track.placed.iter().map(|(capture, live)| (*capture, follow(&fit, *live))).collect();
                 errors(&placed)
-            })
-            .collect();
-        [live, fitted]
+            };
+            tracks.iter().map(of_track).collect()
+        };
+        let fitted = by(&|track| refit(publisher.minima(), track.clock.anchors()));
+        let torn = by(&|track| fit_of_reports((track.rate * 1e3) as u32, &track.reports));
+        [live, fitted, torn]
     }
 }
 
@@ -156,6 +173,8 @@ fn lips(world: &World, tracks: &[Vec<(f64, f64)>]) -> (f64, f64) {
     (differences[differences.len() * 95 / 100], differences[differences.len() - 1])
 }
 
+const NAMES: [&str; 3] = ["live", "refitted", "torn and refitted"];
+
 fn hour() -> World {
     World {
         seconds: 3600,
@@ -173,7 +192,7 @@ fn hour() -> World {
 fn lips_match_for_an_hour() {
     for ppm in [-100.0, -60.0, 0.0, 80.0, 100.0] {
         let world = World { ppm, seed: 5, ..hour() };
-        for (name, tracks) in ["live", "refitted"].into_iter().zip(world.run()) {
+        for (name, tracks) in NAMES.into_iter().zip(world.run()) {
             let (p95, max) = lips(&world, &tracks);
             println!("{ppm} ppm, {name}: p95 {p95:.2} ms, max {max:.2} ms");
             assert!(p95 <= 20.0 && max <= 45.0, "{ppm} ppm, {name}: {p95} {max}");
@@ -191,8 +210,9 @@ fn lips_match_for_an_hour() {
 #[test]
 fn looking_back_helps() {
     let world = World { seconds: 900, stall_at_s: 300.0, ..hour() };
-    let [live, fitted] = world.run().map(|tracks| lips(&world, &tracks).0);
+    let [live, fitted, torn] = world.run().map(|tracks| lips(&world, &tracks).0);
     assert!(fitted <= live + 1.0, "live {live}, refitted {fitted}");
+    assert!(torn <= live + 1.0, "live {live}, torn and refitted {torn}");
 }
 
 /// A computer's clock is set by half a second: not the lesson's matter.
@@ -200,9 +220,11 @@ fn looking_back_helps() {
 fn a_clock_that_is_set() {
     for step_ms in [-500.0, 500.0] {
         let world = World { seconds: 300, stall_at_s: 250.0, step_ms, ..hour() };
-        let [live, _] = world.run();
-        let (p95, max) = lips(&world, &live);
-        assert!(p95 <= 20.0 && max <= 45.0, "{step_ms}: {p95} {max}");
+        let [live, _, torn] = world.run();
+        for tracks in [live, torn] {
+            let (p95, max) = lips(&world, &tracks);
+            assert!(p95 <= 20.0 && max <= 45.0, "{step_ms}: {p95} {max}");
+        }
     }
 }
 
@@ -221,15 +243,32 @@ fn without_reports_it_is_the_first_arrival() {
     assert_eq!(clock.room_us(&publisher, 2_000_000_000).round(), 100_000.0);
 }
 
+/// Found by the property below. A late packet and a bad report are the first that is known of the microphone; and three of the first six
+/// reports of the camera are bad.
+#[test]
+fn bad_beginnings() {
+    for (seed, ppm, camera_late_ms, stall_at_s) in [
+        (5_340_466_081_314_102_937, 0.0, 0.0, 30.0),
+        (885_021_074_655_861_458, 31.881_010_159_850_12, 285.181_416_571_140_3, 163.257_205_257_231_08),
+    ] {
+        let world = World { seconds: 900, ppm, camera_late_ms, stall_at_s, stall_s: 4.0, step_ms: 0.0, seed };
+        for (name, tracks) in NAMES.into_iter().zip(world.run()) {
+            let (p95, max) = lips(&world, &tracks);
+            println!("{seed}, {name}: p95 {p95:.1} ms, max {max:.1} ms");
+            assert!(p95 <= 20.0 && max <= 45.0, "{seed}, {name}: p95 {p95}, max {max}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_clock(seed: u64, ppm in -100.0..100.0, camera_late_ms in 0.0..400.0, stall_at_s in 30.0..200.0) {
         let world = World { seconds: 900, ppm, camera_late_ms, stall_at_s, stall_s: 4.0, step_ms: 0.0, seed };
-        for tracks in world.run() {
+        for (name, tracks) in NAMES.into_iter().zip(world.run()) {
             let (p95, max) = lips(&world, &tracks);
-            prop_assert!(p95 <= 20.0 && max <= 45.0, "p95 {p95}, max {max}");
+            prop_assert!(p95 <= 20.0 && max <= 45.0, "{name}: p95 {p95}, max {max}");
         }
     }
 }

@@ -9,10 +9,12 @@
 
 mod publisher;
 mod refit;
+mod replayed;
 mod stream;
 
 pub use self::publisher::PublisherClock;
-pub use self::refit::refit;
+pub use self::refit::{add_to_fit, refit, round_us};
+pub use self::replayed::{Placed, fit_of_reports};
 pub use self::stream::{Anchor, NewReport, StreamClock};
 
 #[cfg(test)]

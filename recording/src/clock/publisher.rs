@@ -19,7 +19,7 @@ pub struct PublisherClock {
     /// Room time minus the sender's, and when that was.
     offset: Option<(f64, f64)>,
     /// Room time and difference.
-    pub(super) minima: Vec<(f64, f64)>,
+    minima: Vec<(f64, f64)>,
     minima_every_us: f64,
 }
 
@@ -62,6 +62,16 @@ impl PublisherClock {
     /// Room time minus the sender's; unknown before the first report.
     pub fn offset_us(&self) -> Option<f64> {
         self.offset.map(|(offset, _)| offset)
+    }
+
+    /// The smallest differences of their time: room time and difference.
+    pub fn minima(&self) -> &[(f64, f64)] {
+        &self.minima
+    }
+
+    /// What the sender's clock was set forward by since its first report.
+    pub fn stepped_us(&self) -> f64 {
+        self.stepped_us
     }
 
     /// A stream's reports have jumped by `jump_us` against its timestamps; the latest came at `room_us` and says `ntp_us`. Tells whether

@@ -1,6 +1,6 @@
 //! At the end all reports are known: where each part of a file really belongs.
 
-use super::publisher::{DRIFT, PublisherClock};
+use super::publisher::DRIFT;
 use super::stream::Anchor;
 
 /// Reports on either side that a place is fitted through.
@@ -11,9 +11,9 @@ const TOLERANCE_US: f64 = 1_000.0;
 const POINTS: usize = 2_000;
 
 /// Pairs of (live room time, true room time) in microseconds, growing in both, between which the way is straight. Empty when there
-/// is nothing to say.
-pub fn refit(publisher: &PublisherClock, anchors: &[Anchor]) -> Vec<(f64, f64)> {
-    let envelope = envelope(&publisher.minima);
+/// is nothing to say. `minima` are room times and the smallest difference to the sender's time around each.
+pub fn refit(minima: &[(f64, f64)], anchors: &[Anchor]) -> Vec<(f64, f64)> {
+    let envelope = envelope(minima);
     let mut points: Vec<(f64, f64)> = Vec::with_capacity(anchors.len());
     let mut next_minimum = 0;
     for (index, anchor) in anchors.iter().enumerate() {
@@ -28,6 +28,21 @@ pub fn refit(publisher: &PublisherClock, anchors: &[Anchor]) -> Vec<(f64, f64)> 
         }
     }
     simplify(&points)
+}
+
+/// Adds pairs of [`refit`] to those of a manifest: milliseconds in a file that begins at `offset_ms`, and in the recording.
+pub fn add_to_fit(fit: &mut Vec<(f64, f64)>, offset_ms: u64, points: &[(f64, f64)]) {
+    for (live_us, room_us) in points {
+        let point = (round_us(live_us / 1e3 - offset_ms as f64), round_us(room_us / 1e3));
+        if fit.last().is_none_or(|last| point.0 > last.0 && point.1 > last.1) {
+            fit.push(point);
+        }
+    }
+}
+
+/// Milliseconds with three digits behind the point.
+pub fn round_us(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
 }
 
 /// The lowest line that no difference lies under, on whichever side in time, as far as clocks drift.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sfu::io::SenderTime;
 
-use super::publisher::PublisherClock;
+use super::publisher::{DRIFT, PublisherClock};
 
 /// Reports that a line is fitted through.
 const REPORTS: usize = 20;
@@ -20,7 +20,7 @@ const SIGMAS: f64 = 3.0;
 /// … of which one is at least so large: what a busy browser needs between the two clocks of a report.
 const SIGMA_MIN_US: f64 = 3_000.0;
 /// More than this is no inaccuracy: something has begun anew. It is also the most that is corrected by running faster or slower.
-const JUMP_US: f64 = 60_000.0;
+pub(super) const JUMP_US: f64 = 60_000.0;
 /// Until all tracks of a publisher have reported (browsers do each 5 s), little is known, and what is learned is applied sooner.
 const YOUNG_US: f64 = 30e6;
 const YOUNG_JUMP_US: f64 = 20_000.0;
@@ -52,7 +52,12 @@ pub struct Anchor {
 
 /// A report that was not seen before.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NewReport(pub SenderTime);
+pub struct NewReport {
+    /// What it says.
+    pub time: SenderTime,
+    /// What became of it; nothing when it was not believed.
+    pub anchor: Option<Anchor>,
+}
 
 /// One SSRC's timestamps.
 #[derive(Debug, Clone)]
@@ -62,6 +67,8 @@ pub struct StreamClock {
     last: Option<(u32, i64)>,
     /// When the first packet arrived, and its extended timestamp in microseconds.
     first: Option<(f64, f64)>,
+    /// The smallest difference between arrival and timestamp before the first report, and when that was.
+    early: Option<(f64, f64)>,
     /// Timestamp of the last report.
     report: Option<u32>,
     /// `(media_us, ntp_us)`, oldest first.
@@ -98,6 +105,7 @@ impl StreamClock {
             rate: f64::from(clock_rate.max(1)),
             last: None,
             first: None,
+            early: None,
             report: None,
             pairs: VecDeque::with_capacity(REPORTS + 1),
             rejected: Vec::new(),
@@ -124,12 +132,21 @@ impl StreamClock {
             // The timestamps have begun anew, and no report says so yet.
             self.first = Some((room_us, media_us));
             self.correction = None;
+            self.early = None;
             self.line = None;
             self.lines += 1;
             self.pairs.clear();
             self.rejected.clear();
             self.sifted = false;
             self.report = None;
+        }
+        let had_line = self.line.is_some();
+        if !had_line {
+            let sample = room_us - media_us;
+            let early = self
+                .early
+                .map_or(sample, |(least, at)| (least + (room_us - at).max(0.0) * DRIFT).min(sample));
+            self.early = Some((early, room_us));
         }
         let (mut new, mut believed) = (None, None);
         // A packet that comes late may carry a report from before the last.
@@ -139,14 +156,19 @@ impl StreamClock {
         {
             self.report = Some(report.rtp_time);
             believed = self.handle_report(publisher, room_us, report);
-            new = Some(NewReport(report));
+            new = Some(NewReport { time: report, anchor: None });
         }
         if let Some(line) = &self.line {
             publisher.arrived(room_us, line.at(media_us));
+            // What came before the report tells as much of the clock: else one late packet decides where the stream begins.
+            if let Some((early, _)) = self.early.filter(|_| !had_line) {
+                publisher.arrived(room_us, line.at(room_us - early));
+            }
         }
         // Behind that: the packet may have changed what is known of the publisher's clock.
         if let Some((media_us, ntp_us)) = believed {
-            self.remember(publisher, media_us, ntp_us);
+            let anchor = self.remember(publisher, media_us, ntp_us);
+            new = new.map(|new| NewReport { anchor: Some(anchor), ..new });
         }
         new
     }
@@ -256,7 +278,8 @@ impl StreamClock {
         }
         if self.pairs.len() >= REPORTS_FOR_SLOPE && !self.sifted {
             self.sifted = true;
-            let median = median(&self.pairs);
+            // One of them, and not between two: where half of them are bad, the others stay.
+            let [median, _] = middle(&self.pairs);
             self.pairs.retain(|pair| (pair.1 - pair.0 - median).abs() <= BAD_US);
         }
         self.line = fit(&self.pairs);
@@ -289,7 +312,7 @@ impl StreamClock {
         self.lines += 1;
     }
 
-    fn remember(&mut self, publisher: &PublisherClock, media_us: f64, ntp_us: f64) {
+    fn remember(&mut self, publisher: &PublisherClock, media_us: f64, ntp_us: f64) -> Anchor {
         if self.anchors.len() >= ANCHORS {
             let mut keep = false;
             self.anchors.retain(|_| {
@@ -298,23 +321,25 @@ impl StreamClock {
             });
         }
         let (plain, correction) = self.corrected(publisher, media_us);
-        self.anchors.push(Anchor { line: self.lines, media_us, ntp_us, live_us: plain + correction });
+        let anchor = Anchor { line: self.lines, media_us, ntp_us, live_us: plain + correction };
+        self.anchors.push(anchor);
+        anchor
     }
 }
 
-/// The median of what the sender's clock is ahead of the media.
-fn median(pairs: &VecDeque<(f64, f64)>) -> f64 {
+/// The two in the middle of what the sender's clock is ahead of the media; the same twice when their number is odd.
+fn middle(pairs: &VecDeque<(f64, f64)>) -> [f64; 2] {
     let mut ahead: Vec<f64> = pairs.iter().map(|(media, ntp)| ntp - media).collect();
     ahead.sort_by(f64::total_cmp);
-    let middle = |at: usize| ahead.get(at).copied().unwrap_or(0.0);
-    (middle(ahead.len().saturating_sub(1) / 2) + middle(ahead.len() / 2)) / 2.0
+    [ahead.len().saturating_sub(1) / 2, ahead.len() / 2].map(|at| ahead.get(at).copied().unwrap_or(0.0))
 }
 
 /// The line of least squares, or of the median while there are few reports.
 fn fit(pairs: &VecDeque<(f64, f64)>) -> Option<Line> {
     if pairs.len() < REPORTS_FOR_SLOPE - 1 {
         let media_us = pairs.back()?.0;
-        let ntp_us = media_us + median(pairs);
+        let [below, above] = middle(pairs);
+        let ntp_us = media_us + f64::midpoint(below, above);
         return Some(Line { media_us, ntp_us, slope: 1.0, sigma_us: SIGMA_MIN_US });
     }
     let count = pairs.len() as f64;

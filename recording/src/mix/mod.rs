@@ -25,7 +25,7 @@ const STEP: usize = 960;
 pub const BEHIND_US: f64 = 2e6;
 /// Fine for speech of several people, and for the sound of a film.
 const BITS_PER_SECOND: i32 = 40_000;
-/// Of 10; more costs twice as much and is not heard.
+/// Of 10. A step of speech takes 60 us, which is 0.3 % of a core; at 0 it would be 36 us, from 8 on 250 us, which is not heard.
 const COMPLEXITY: i32 = 5;
 /// Longest Opus packet of 20 ms (RFC 6716, section 3.2.1).
 const PACKET_BYTES: usize = 1276;
@@ -52,15 +52,24 @@ pub struct Mix {
 impl Mix {
     /// Begins; `None` when the encoder has no memory.
     pub fn begin() -> Option<Self> {
+        let mut pending = Vec::new();
+        let head = Head { codec: Codec::Opus, size: None, codec_private: None, channels: 1, uid: UID };
+        let writer = Writer::begin(&head, &mut pending);
+        Self::with(writer, pending, 0)
+    }
+
+    /// Goes on with a file whose last step is at `last_ms`.
+    pub(crate) fn resume(writer: Writer, last_ms: u64) -> Option<Self> {
+        Self::with(writer, Vec::new(), last_ms * u64::from(RATE) / 1000 + STEP as u64)
+    }
+
+    fn with(writer: Writer, pending: Vec<u8>, at: u64) -> Option<Self> {
         let mut encoder = opus::Encoder::new(RATE, opus::Channels::Mono, opus::Application::Audio).ok()?;
         encoder.set_bitrate(opus::Bitrate::Bits(BITS_PER_SECOND)).ok()?;
         encoder.set_complexity(COMPLEXITY).ok()?;
         encoder.set_dtx(false).ok()?;
-        let mut pending = Vec::new();
-        let head = Head { codec: Codec::Opus, size: None, codec_private: None, channels: 1, uid: UID };
-        let writer = Writer::begin(&head, &mut pending);
         let (limiter, voices) = (Limiter::default(), BTreeMap::new());
-        Some(Mix { encoder, limiter, voices, at: 0, silent_steps: TAIL_STEPS, writer, pending })
+        Some(Mix { encoder, limiter, voices, at, silent_steps: TAIL_STEPS, writer, pending })
     }
 
     /// Takes a packet of a track that begins at `room_us`, with its loudness where the sender says.

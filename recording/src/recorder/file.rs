@@ -3,10 +3,9 @@
 use std::time::SystemTime;
 
 use sfu::codec::Codec;
-use sfu::io::SenderTime;
 use sfu::media::{Kind, Source};
 
-use crate::clock::{Anchor, PublisherClock, refit};
+use crate::clock::{Anchor, NewReport, PublisherClock, add_to_fit, refit, round_us};
 use crate::frames::Frame;
 use crate::manifest;
 use crate::recorder::desk::Desk;
@@ -115,30 +114,28 @@ impl TrackFile {
 
     /// The stream that was written goes: what its reports say of its part of the file is worked out now.
     pub fn leave_stream(&mut self, publisher: &PublisherClock, anchors: &[Anchor]) {
-        let offset = self.entry.offset_ms as f64;
-        let until_us = (offset + self.last_ms.unwrap_or(0) as f64) * 1e3;
+        let until_us = (self.entry.offset_ms + self.last_ms.unwrap_or(0)) as f64 * 1e3;
         // One report before and one behind, so that the ends are covered.
         let from = anchors.iter().rposition(|anchor| anchor.live_us < self.stream_from_us).unwrap_or(0);
         let behind = anchors.iter().position(|anchor| anchor.live_us > until_us);
         let used = anchors.get(from..behind.map_or(anchors.len(), |at| at + 1)).unwrap_or_default();
-        let fit = &mut self.entry.clock_fit;
-        for (live_us, room_us) in refit(publisher, used) {
-            let point = (round_us(live_us / 1e3 - offset), round_us(room_us / 1e3));
-            if fit.last().is_none_or(|last| point.0 > last.0 && point.1 > last.1) {
-                fit.push(point);
-            }
-        }
+        add_to_fit(&mut self.entry.clock_fit, self.entry.offset_ms, &refit(publisher.minima(), used));
         self.stream_from_us = until_us;
     }
 
     /// A sender report of the stream that is written now, as the timeline holds it.
-    pub fn report(&self, report: SenderTime, arrival_us: f64) -> EntryKind {
-        let since_1970 = report.ntp.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pub fn report(&self, publisher: &PublisherClock, report: NewReport, arrival_us: f64) -> EntryKind {
+        let NewReport { time, anchor } = report;
+        let since_1970 = time.ntp.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let captured = anchor.zip(publisher.offset_us()).map(|(anchor, offset)| anchor.ntp_us + offset);
         EntryKind::Report {
             track: self.number,
             ntp: round_us(since_1970.as_secs_f64() * 1e3),
-            rtp_time: report.rtp_time,
+            rtp_time: time.rtp_time,
             arrival: round_us(arrival_us / 1e3),
+            placed: anchor.map(|anchor| round_us(anchor.live_us / 1e3)),
+            captured: captured.map(|captured_us| round_us(captured_us / 1e3)),
+            stepped: round_us(publisher.stepped_us() / 1e3),
         }
     }
 
@@ -162,9 +159,4 @@ impl TrackFile {
         desk.log(at_ms, EntryKind::TrackEnded { track: self.number });
         desk.changed = true;
     }
-}
-
-/// Milliseconds with three digits behind the point.
-fn round_us(ms: f64) -> f64 {
-    (ms * 1e3).round() / 1e3
 }

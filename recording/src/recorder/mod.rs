@@ -18,7 +18,7 @@ use self::desk::{Desk, TRACKS};
 use self::track::{Scene, Track};
 use crate::clock::PublisherClock;
 use crate::manifest::{self, Manifest, State};
-use crate::timeline::EntryKind;
+use crate::timeline::{EntryKind, SoundOnlyReason};
 
 /// What has been written is given out this often: a torn recording has lost no more.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -113,6 +113,8 @@ pub enum Input {
         /// So many packets are lost.
         packets: u64,
     },
+    /// Records no pictures from now on, or records them again.
+    SoundOnly(bool),
     /// Records nothing but the lesson's events from now on.
     Pause,
     /// Records again.
@@ -190,6 +192,7 @@ pub struct Recorder {
     clocks: BTreeMap<PeerId, PublisherClock>,
     tracks: BTreeMap<(PeerId, Source), Track>,
     paused_ms: Option<u64>,
+    sound_only: bool,
     next_flush: Instant,
     flushes: u32,
     stopped: bool,
@@ -231,6 +234,7 @@ impl Recorder {
             clocks: BTreeMap::new(),
             tracks: BTreeMap::new(),
             paused_ms: None,
+            sound_only: false,
             next_flush: now + FLUSH,
             flushes: 0,
             stopped: false,
@@ -277,6 +281,7 @@ impl Recorder {
             }
             // Streams tell their gaps by themselves.
             Input::Dropped { packets } => self.desk.log(at_ms, EntryKind::Dropped { packets }),
+            Input::SoundOnly(sound_only) => self.set_sound_only(now, sound_only),
             Input::Pause => self.pause(now),
             Input::Resume => self.resume(now),
             Input::Stop => {
@@ -326,6 +331,9 @@ impl Recorder {
         if (packet.codec == Codec::Opus) != (source.kind() == Kind::Audio) {
             return;
         }
+        if self.sound_only && source.kind() == Kind::Video {
+            return;
+        }
         let crowded = self.tracks.len() >= TRACKS as usize;
         let track = match self.tracks.get_mut(&(peer, source)) {
             Some(track) => track,
@@ -364,6 +372,24 @@ impl Recorder {
         let clock = self.clocks.entry(peer).or_default();
         let paused = self.paused_ms.is_some();
         track.end(&mut Scene { now, desk: &mut self.desk, clock, member: &member, paused });
+    }
+
+    /// Files of pictures end, so that a disk that fills up after all finds them whole; what comes again begins others.
+    fn set_sound_only(&mut self, now: Instant, sound_only: bool) {
+        if std::mem::replace(&mut self.sound_only, sound_only) == sound_only {
+            return;
+        }
+        let kind = match sound_only {
+            true => EntryKind::SoundOnly { reason: SoundOnlyReason::DiskLow },
+            false => EntryKind::PicturesAgain {},
+        };
+        self.desk.log(self.desk.room_ms(now), kind);
+        let pictures: Vec<_> =
+            self.tracks.keys().copied().filter(|(_, source)| source.kind() == Kind::Video).collect();
+        for (peer, source) in pictures {
+            self.end_track(now, peer, source);
+        }
+        self.desk.commit();
     }
 
     fn pause(&mut self, now: Instant) {

@@ -23,6 +23,10 @@ const LAYERS: u8 = 8;
 const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there.
+const CAMERA_KEYFRAME: Duration = Duration::from_secs(10);
+/// A keyframe of a shared screen is large, and keeps a slow network busy for seconds.
+const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);
 /// Whoever has sent nothing for so long is not asked.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
 /// Streams that were replaced, whose late packets are not a new beginning.
@@ -53,6 +57,8 @@ pub struct Track {
     target: u8,
     retired: VecDeque<u32>,
     asked: Option<Instant>,
+    /// When the last keyframe was written.
+    keyframe: Option<Instant>,
     file: Option<TrackFile>,
     steps: Vec<Step>,
 }
@@ -75,6 +81,7 @@ impl Track {
             target: packet.layer,
             retired: VecDeque::new(),
             asked: None,
+            keyframe: None,
             file: None,
             steps: Vec::new(),
         }
@@ -121,7 +128,7 @@ impl Track {
             && let Some(report) = report
             && self.current == Some(number)
         {
-            let entry = file.report(report.0, room_us);
+            let entry = file.report(scene.clock, report, room_us);
             scene.desk.log(scene.desk.room_ms(scene.now), entry);
         }
         if scene.paused {
@@ -183,6 +190,7 @@ impl Track {
             file.end(scene.desk, scene.desk.room_ms(scene.now));
         }
         self.layers.clear();
+        self.keyframe = None;
         self.current = None;
         self.target = 0;
     }
@@ -239,8 +247,10 @@ impl Track {
             return;
         }
         let Some(layer) = self.layers.get(&self.target) else { return };
-        let waits = layer.stream.needs_keyframe || self.current != Some(self.target);
         let since = |at: Instant| scene.now.saturating_duration_since(at);
+        let oldest = if self.source == Source::Camera { CAMERA_KEYFRAME } else { SCREEN_KEYFRAME };
+        let is_old = self.keyframe.is_some_and(|at| since(at) >= oldest && layer.last_arrival > at);
+        let waits = layer.stream.needs_keyframe || self.current != Some(self.target) || is_old;
         if waits
             && since(layer.last_arrival) < ASK_WITHIN
             && self.asked.is_none_or(|asked| since(asked) >= ASK_AGAIN)
@@ -304,6 +314,7 @@ impl Track {
         }
         if frame.keyframe {
             self.asked = None;
+            self.keyframe = Some(scene.now);
         }
         file.write(scene.desk, frame, room_us);
     }

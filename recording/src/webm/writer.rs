@@ -177,6 +177,11 @@ impl Writer {
         Writer { kind, bytes: at(out), layout }
     }
 
+    /// Goes on with a file of so many bytes.
+    pub(super) fn resume(kind: Kind, layout: Layout, bytes: u64) -> Writer {
+        Writer { kind, layout, bytes }
+    }
+
     /// Writes a frame to `out`. Times begin at 0 and do not go back; one that does is moved to the last.
     pub fn write(&mut self, at_ms: u64, keyframe: bool, data: &[u8], out: &mut Vec<u8>) {
         let before = out.len();

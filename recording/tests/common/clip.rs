@@ -15,12 +15,17 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// A moving picture of so many seconds, with a keyframe each second.
+    /// A moving picture of so many seconds, 25 a second, with a keyframe each second.
     pub fn video(codec: Codec, size: (u16, u16), seconds: u32) -> Clip {
-        let rate = 25;
+        Clip::moving(codec, size, seconds, 25, 25)
+    }
+
+    /// A moving picture with `rate` frames a second, of which every `group`th is a keyframe.
+    pub fn moving(codec: Codec, size: (u16, u16), seconds: u32, rate: u32, group: u32) -> Clip {
         let source = format!("testsrc=size={}x{}:rate={rate},format=yuv420p", size.0, size.1);
         let duration = seconds.to_string();
-        let mut arguments = vec!["-v", "error", "-f", "lavfi", "-i", &source, "-t", &duration, "-g", "25"];
+        let group = group.to_string();
+        let mut arguments = vec!["-v", "error", "-f", "lavfi", "-i", &source, "-t", &duration, "-g", &group];
         arguments.extend_from_slice(match codec {
             Codec::Vp8 => &[
                 "-c:v",
