@@ -27,7 +27,7 @@ pub use load::WorkerLoad;
 pub use outlet::{Outlet, Packed};
 
 use crate::metrics::Metrics;
-use crate::record::{Failed, Recordings};
+use crate::record::{Notice, Recordings, What};
 use crate::store::LessonStore;
 use crate::turn::IceServers;
 use crate::worker::WorkerHandle;
@@ -73,10 +73,12 @@ pub enum RoomInput {
         /// Which.
         connection: ConnectionId,
     },
-    /// A recording of this room cannot go on.
-    RecorderFailed {
+    /// Something has become of a recording of this room.
+    Recorder {
         /// Its id.
         recording: String,
+        /// What.
+        what: What,
     },
     /// The console asks.
     Summary(oneshot::Sender<Summary>),
@@ -99,7 +101,7 @@ impl RoomInput {
                 reply(Err(ErrorReply::new(code, message)));
             }
             RoomInput::Gone { .. }
-            | RoomInput::RecorderFailed { .. }
+            | RoomInput::Recorder { .. }
             | RoomInput::Summary(_)
             | RoomInput::Look { .. }
             | RoomInput::Shutdown => {}
@@ -211,13 +213,13 @@ impl Classrooms {
         Classrooms { shared }
     }
 
-    /// Tells rooms of recordings that could not go on.
-    pub async fn carry_failures(self, mut failures: mpsc::UnboundedReceiver<Failed>) {
-        while let Some(Failed { room, recording }) = failures.recv().await {
+    /// Tells rooms what becomes of their recordings.
+    pub async fn carry_notices(self, mut notices: mpsc::UnboundedReceiver<Notice>) {
+        while let Some(Notice { room, recording, what }) = notices.recv().await {
             let handle = lock(&self.shared.rooms).values().find(|handle| handle.id == room).cloned();
             if let Some(handle) = handle {
                 // Its recording has ended with it, if it has ended.
-                let _ = handle.inbox.send(RoomInput::RecorderFailed { recording }).await;
+                let _ = handle.inbox.send(RoomInput::Recorder { recording, what }).await;
             }
         }
     }

@@ -356,7 +356,7 @@ impl Metrics {
             recordings: gauge("lectern_recordings", "Recordings that are being made."),
             recordings_ended: counters(
                 "lectern_recordings_ended_total",
-                "Recordings that have ended, by how: final, failed (they could not be written any more).",
+                "Recordings that have ended, by how: final, failed (they could not be written any more), disk-full.",
                 "result",
             ),
             recordings_removed: counters(
@@ -464,7 +464,7 @@ impl Metrics {
             (&self.turn_refusals, &["capacity", "credentials", "quota"]),
             (&self.turn_dropped, &["bandwidth", "peer", "permission", "queue"]),
             (&self.turn_bytes, &["down", "up"]),
-            (&self.recordings_ended, &["failed", "final"]),
+            (&self.recordings_ended, &["disk-full", "failed", "final"]),
             (&self.recordings_refused, &["disk-full", "no-folder"]),
             (&self.audit_dropped, &["flood", "full"]),
             (&self.webhook_deliveries, &["delivered", "failed", "retried", "skipped"]),

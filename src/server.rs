@@ -26,7 +26,7 @@ use crate::events::EventStream;
 use crate::export::{Exports, ExportsConfig};
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::record::{BucketConfig, Failed, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
+use crate::record::{BucketConfig, Notice, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
@@ -210,13 +210,13 @@ impl Server {
             let _ = media.relay.set(relay.clone());
         }
         let workers: Vec<WorkerHandle> = media.workers.iter().map(|(handle, _)| handle.clone()).collect();
-        let (failures_in, failures) = mpsc::unbounded_channel();
+        let (notices_in, notices) = mpsc::unbounded_channel();
         let recordings = match settings.recording {
             true => Some(start_recordings(
                 &settings,
                 feed_end,
                 workers.clone(),
-                failures_in,
+                notices_in,
                 metrics.clone(),
                 &events_told,
             )?),
@@ -258,7 +258,7 @@ impl Server {
             },
             events,
         );
-        let failures = tokio::spawn(classrooms.clone().carry_failures(failures));
+        let notices = tokio::spawn(classrooms.clone().carry_notices(notices));
         restore(&classrooms, store.as_ref()).await;
 
         let public_url: Arc<str> = match &settings.public_url {
@@ -317,7 +317,7 @@ impl Server {
                 .into_iter()
                 .chain(certificate)
                 .chain(webhooks)
-                .chain([failures, pruning, measuring])
+                .chain([notices, pruning, measuring])
                 .collect(),
             recordings: recordings.clone(),
             exports,
@@ -430,7 +430,7 @@ fn start_recordings(
     settings: &Settings,
     feed: FeedEnd,
     workers: Vec<WorkerHandle>,
-    failed: mpsc::UnboundedSender<Failed>,
+    notices: mpsc::UnboundedSender<Notice>,
     metrics: Arc<Metrics>,
     events: &EventStream,
 ) -> Result<Recordings, StartError> {
@@ -444,7 +444,7 @@ fn start_recordings(
         let retention = Rule { days: settings.recording_retention_days, rooms };
         let bucket = bucket(settings)?;
         let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention, bucket };
-        Recordings::start(config, feed, workers, catalogue, failed, metrics)
+        Recordings::start(config, feed, workers, catalogue, notices, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })
 }

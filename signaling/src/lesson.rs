@@ -32,24 +32,73 @@ pub struct LessonEvent {
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[expect(missing_docs, reason = "docs/protocol.md, The lesson log, describes each kind and field")]
 pub enum EventKind {
-    Opened { lesson: String, room: String, settings: RoomSettings },
-    Joined { participant: String, name: String, role: Role },
-    Left { participant: String, reason: LeaveReason },
-    Published { participant: String, source: Source, muted: bool },
-    Unpublished { participant: String, source: Source },
-    Muted { participant: String, source: Source, muted: bool },
-    HandRaised { participant: String },
-    HandLowered { participant: String },
-    FloorGiven { participant: String },
-    FloorTaken { participant: String },
-    RoleChanged { participant: String, role: Role },
-    Chat { text: String, nonce: String },
-    SettingsChanged { settings: RoomSettings },
-    RecordingStarted { recording: String },
+    Opened {
+        lesson: String,
+        room: String,
+        settings: RoomSettings,
+    },
+    Joined {
+        participant: String,
+        name: String,
+        role: Role,
+    },
+    Left {
+        participant: String,
+        reason: LeaveReason,
+    },
+    Published {
+        participant: String,
+        source: Source,
+        muted: bool,
+    },
+    Unpublished {
+        participant: String,
+        source: Source,
+    },
+    Muted {
+        participant: String,
+        source: Source,
+        muted: bool,
+    },
+    HandRaised {
+        participant: String,
+    },
+    HandLowered {
+        participant: String,
+    },
+    FloorGiven {
+        participant: String,
+    },
+    FloorTaken {
+        participant: String,
+    },
+    RoleChanged {
+        participant: String,
+        role: Role,
+    },
+    Chat {
+        text: String,
+        nonce: String,
+    },
+    SettingsChanged {
+        settings: RoomSettings,
+    },
+    RecordingStarted {
+        recording: String,
+    },
     RecordingPaused {},
     RecordingResumed {},
-    RecordingStopped { reason: RecordingEnd },
-    RecordingConsent { participant: String, agreed: bool },
+    RecordingLimited {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        limit: Option<RecordingLimit>,
+    },
+    RecordingStopped {
+        reason: RecordingEnd,
+    },
+    RecordingConsent {
+        participant: String,
+        agreed: bool,
+    },
     Closed {},
 }
 
@@ -79,8 +128,20 @@ pub enum RecordingEnd {
     Closed,
     /// It could not be written any more; what was written is kept.
     Failed,
+    /// The disk was full, or nearly; what was written is kept.
+    DiskFull,
     /// The server was ended or has crashed; what was written is kept.
     Interrupted,
+}
+
+/// What a recording that goes on does without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingLimit {
+    /// Pictures: little is free on the disk.
+    SoundOnly,
+    /// What came while the disk was too slow.
+    Gaps,
 }
 
 /// The kind of class.
@@ -174,6 +235,9 @@ pub struct RecordingState {
     pub started_at: Timestamp,
     /// Whether nothing is written for now.
     pub paused: bool,
+    /// What it does without for now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<RecordingLimit>,
 }
 
 /// A participant in [`LessonState`].
@@ -261,6 +325,7 @@ impl EventKind {
             | EventKind::RecordingStarted { .. }
             | EventKind::RecordingPaused {}
             | EventKind::RecordingResumed {}
+            | EventKind::RecordingLimited { .. }
             | EventKind::RecordingStopped { .. }
             | EventKind::Closed {} => None,
         }
@@ -385,10 +450,17 @@ impl LessonState {
                     self.recordings.push(recording.clone());
                 }
                 self.recording_interrupted = false;
-                self.recording = Some(RecordingState { id: recording, started_at: event.at, paused: false });
+                let started_at = event.at;
+                self.recording =
+                    Some(RecordingState { id: recording, started_at, paused: false, limit: None });
             }
             EventKind::RecordingPaused {} => self.set_recording_paused(true),
             EventKind::RecordingResumed {} => self.set_recording_paused(false),
+            EventKind::RecordingLimited { limit } => {
+                if let Some(recording) = &mut self.recording {
+                    recording.limit = *limit;
+                }
+            }
             EventKind::RecordingStopped { reason } => {
                 self.recording = None;
                 self.recording_interrupted = *reason == RecordingEnd::Interrupted;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sfu::media::Source;
 use signaling::lesson::{
-    CHAT_IN_STATE, EventKind, LeaveReason, LessonEvent, LessonState, Preset, RecordingEnd, RoomSettings,
+    CHAT_IN_STATE, EventKind, LeaveReason, LessonEvent, LessonState, Preset, RecordingEnd, RecordingLimit,
+    RoomSettings,
 };
 use signaling::permission::Role;
 use signaling::time::Timestamp;
@@ -68,6 +69,9 @@ fn kind() -> impl Strategy<Value = EventKind> {
         }),
         1 => any::<bool>().prop_map(|again| EventKind::RecordingStopped {
             reason: if again { RecordingEnd::Interrupted } else { RecordingEnd::Stopped },
+        }),
+        1 => any::<bool>().prop_map(|limited| EventKind::RecordingLimited {
+            limit: limited.then_some(RecordingLimit::SoundOnly),
         }),
         2 => (identity(), any::<bool>())
             .prop_map(|(participant, agreed)| EventKind::RecordingConsent { participant, agreed }),

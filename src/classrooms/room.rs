@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use sfu::id::RoomId;
 use sfu::io::{Command, Event, Reason};
 use signaling::classroom::{Classroom, ReducedPictures};
-use signaling::io::{ConnectionId, Output, RequestId};
-use signaling::lesson::{LessonEvent, LessonState};
+use signaling::io::{ConnectionId, Output, RecorderOrder, RequestId};
+use signaling::lesson::{LessonEvent, LessonState, RecordingEnd};
 use signaling::message::{Answer, EndReason, ErrorCode, ErrorReply, Notice, RecordAction, Request};
 use tokio::sync::mpsc;
 
 use super::{Classrooms, Look, Outlet, Packed, ReplyTo, RoomInput, WorkerLoad, code_name, lock, request_id};
 use crate::clock;
-use crate::record::Recordings;
+use crate::record::{CannotBegin, What};
 use crate::secrets::random_hex;
 use crate::store::{Append, Later, LessonStore, StoreError};
 
@@ -249,8 +249,11 @@ impl Room {
                     self.classroom.handle_gone(now, connection);
                 }
             }
-            RoomInput::RecorderFailed { recording } => {
-                self.classroom.handle_recorder_failed(now, &recording);
+            RoomInput::Recorder { recording, what: What::Ended(reason) } => {
+                self.classroom.handle_recorder_ended(now, &recording, reason);
+            }
+            RoomInput::Recorder { recording, what: What::Limited(limit) } => {
+                self.classroom.handle_recorder_limited(now, &recording, limit);
             }
             RoomInput::Summary(answer) => {
                 // The console may have gone.
@@ -268,14 +271,17 @@ impl Room {
 
     /// A recording does not begin on a disk that has no place for it.
     fn check_disk(&self, message: &Request) -> Result<(), ErrorReply> {
-        let starts = matches!(message, Request::Record { action: RecordAction::Start });
-        match self.rooms.shared.recordings.as_ref().filter(|_| starts).map(Recordings::check) {
-            Some(Err(error)) => {
-                self.rooms.shared.metrics.recordings_refused.with_label_values(&[error.name()]).inc();
-                Err(ErrorReply::new(ErrorCode::Unavailable, error.to_string()))
-            }
-            _ => Ok(()),
+        if !matches!(message, Request::Record { action: RecordAction::Start }) {
+            return Ok(());
         }
+        let refused = |error: CannotBegin| ErrorReply::new(ErrorCode::Unavailable, error.to_string());
+        self.refused_by_disk().map_or(Ok(()), |error| Err(refused(error)))
+    }
+
+    fn refused_by_disk(&self) -> Option<CannotBegin> {
+        let error = self.rooms.shared.recordings.as_ref()?.check().err()?;
+        self.rooms.shared.metrics.recordings_refused.with_label_values(&[error.name()]).inc();
+        Some(error)
     }
 
     fn expect_reply(&mut self, connection: ConnectionId, reply: ReplyTo, is_join: bool) -> RequestId {
@@ -291,6 +297,17 @@ impl Room {
             match output {
                 Output::Media(command) => self.order(command),
                 Output::Recorder(order) => {
+                    // One that begins by itself has nobody to be refused to.
+                    if let RecorderOrder::Begin { recording, .. } = &order
+                        && let Some(error) = self.refused_by_disk()
+                    {
+                        let reason = match error {
+                            CannotBegin::DiskFull => RecordingEnd::DiskFull,
+                            CannotBegin::NoFolder => RecordingEnd::Failed,
+                        };
+                        self.classroom.handle_recorder_ended(clock::now(), recording, reason);
+                        continue;
+                    }
                     if let Some(recordings) = &self.rooms.shared.recordings {
                         recordings.order(self.classroom.id(), self.worker, order);
                     }

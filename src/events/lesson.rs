@@ -27,7 +27,7 @@ pub(super) fn told<E>(
         EventKind::RecordingStarted { recording } => What::RecordingStarted { recording: recording.clone() },
         EventKind::RecordingPaused {} => What::RecordingPaused { recording: recording()? },
         EventKind::RecordingResumed {} => What::RecordingResumed { recording: recording()? },
-        EventKind::RecordingStopped { reason: RecordingEnd::Failed } => {
+        EventKind::RecordingStopped { reason: RecordingEnd::Failed | RecordingEnd::DiskFull } => {
             What::RecordingFailed { recording: recording()? }
         }
         EventKind::RecordingStopped { reason } => {
@@ -43,6 +43,7 @@ pub(super) fn told<E>(
         | EventKind::RoleChanged { .. }
         | EventKind::Chat { .. }
         | EventKind::SettingsChanged { .. }
+        | EventKind::RecordingLimited { .. }
         | EventKind::RecordingConsent { .. } => return Ok(None),
     }))
 }

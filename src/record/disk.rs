@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,11 +16,12 @@ use recording::recorder::FileId;
 use super::archive::Archive;
 use super::files::{has_manifest, write_manifest};
 use super::in_use::Hold;
+use super::together::Together;
 use super::{Message, finish};
 
 /// Bytes that wait for the disk, above which packets are thrown away before the recorders: at 100 Mbit/s, the time in which a
 /// disk may stand still is five seconds.
-const QUEUE_BYTES: usize = 64 << 20;
+pub(super) const QUEUE_BYTES: usize = 64 << 20;
 
 /// What there is to do for a recording.
 #[derive(Debug)]
@@ -39,7 +41,12 @@ pub(super) enum Work {
     /// Replace the manifest.
     Manifest(Box<Manifest>),
     /// The recording is finished.
-    Done(Box<Manifest>),
+    Done {
+        /// As it is.
+        manifest: Box<Manifest>,
+        /// What the metrics call its end.
+        end: &'static str,
+    },
 }
 
 enum Job {
@@ -87,29 +94,38 @@ impl Work {
 }
 
 /// Starts it.
-pub(super) fn start(archive: Arc<Archive>, failures: Sender<Message>) -> io::Result<(Disk, JoinHandle<()>)> {
+pub(super) fn start(archive: Arc<Archive>, messages: Sender<Message>) -> io::Result<(Disk, JoinHandle<()>)> {
     let (jobs, queue) = channel();
     let waiting_bytes = Arc::<AtomicUsize>::default();
     let thread = Thread {
         archive,
-        failures,
+        messages,
         waiting_bytes: waiting_bytes.clone(),
         writing: HashMap::new(),
         failed: HashSet::new(),
+        together: Together::default(),
     };
     let handle =
         std::thread::Builder::new().name("recording-disk".into()).spawn(move || thread.run(&queue))?;
     Ok((Disk { jobs, waiting_bytes }, handle))
 }
 
+/// How many bytes are free on the disk of a folder, and how many it holds.
+pub(super) fn space(folder: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(folder)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+}
+
 struct Thread {
     archive: Arc<Archive>,
-    failures: Sender<Message>,
+    messages: Sender<Message>,
     waiting_bytes: Arc<AtomicUsize>,
     /// Those that are being made.
     writing: HashMap<Arc<str>, Writing>,
     /// Recordings for which something could not be written: nothing more is.
     failed: HashSet<Arc<str>>,
+    together: Together,
 }
 
 #[derive(Default)]
@@ -122,6 +138,8 @@ struct Writing {
 struct Open {
     handle: File,
     len: u64,
+    /// Something was written that is not safe yet.
+    dirty: bool,
 }
 
 impl Thread {
@@ -135,7 +153,9 @@ impl Thread {
                 self.failed.insert(recording.clone());
                 let writing = self.writing.remove(&recording);
                 // The recorder may have ended.
-                let _ = self.failures.send(Message::DiskFailed(recording.to_string()));
+                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let failed = Message::DiskFailed { recording: recording.to_string(), full };
+                let _ = self.messages.send(failed);
                 // What there is, is whole up to its last frames.
                 if finish::repair(&self.archive.folder().join(&*recording)).is_some() {
                     self.archive.put(&recording);
@@ -159,15 +179,18 @@ impl Thread {
             Work::Create { file, name } => {
                 let path = folder.join(name);
                 let handle = File::options().write(true).create_new(true).open(path)?;
-                files.insert(file, Open { handle, len: 0 });
+                files.insert(file, Open { handle, len: 0, dirty: true });
             }
             Work::Append { file, bytes } => {
                 let open = files.get_mut(&file).ok_or_else(not_open)?;
                 open.handle.write_all_at(&bytes, open.len)?;
                 open.len += bytes.len() as u64;
+                open.dirty = true;
             }
             Work::Patch { file, at, bytes } => {
-                files.get(&file).ok_or_else(not_open)?.handle.write_all_at(&bytes, at)?;
+                let open = files.get_mut(&file).ok_or_else(not_open)?;
+                open.handle.write_all_at(&bytes, at)?;
+                open.dirty = true;
             }
             Work::Close { file } => {
                 if let Some(open) = files.remove(&file) {
@@ -175,8 +198,19 @@ impl Thread {
                 }
             }
             Work::Sync => {
-                for open in files.values() {
-                    open.handle.sync_data()?;
+                // Asked here, as a disk that does not answer is this thread's to wait for.
+                if let Ok((free, all)) = space(self.archive.folder()) {
+                    let _ = self.messages.send(Message::Space { free, all });
+                }
+                let dirty = files.values().filter(|open| open.dirty).count();
+                if self.together.sync(dirty, &folder) {
+                    let all = self.writing.values_mut().flat_map(|writing| writing.files.values_mut());
+                    all.for_each(|open| open.dirty = false);
+                } else {
+                    for open in files.values_mut().filter(|open| open.dirty) {
+                        open.handle.sync_data()?;
+                        open.dirty = false;
+                    }
                 }
             }
             Work::Manifest(manifest) => {
@@ -186,8 +220,9 @@ impl Thread {
                     self.archive.put(recording);
                 }
             }
-            Work::Done(manifest) => {
+            Work::Done { manifest, end } => {
                 write_manifest(&folder, &manifest)?;
+                self.archive.metrics.recordings_ended.with_label_values(&[end]).inc();
                 self.archive.put(recording);
                 self.writing.remove(recording);
                 finish::seal_later(recording, self.archive.clone());

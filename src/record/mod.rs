@@ -20,6 +20,7 @@ mod manifests;
 mod recorder;
 mod scrub;
 mod stored;
+mod together;
 mod tombstones;
 mod upkeep;
 mod upload;
@@ -33,8 +34,10 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use recording::manifest::Manifest;
+use recording::space::Reserve;
 use sfu::id::RoomId;
 use signaling::io::RecorderOrder;
+use signaling::lesson::{RecordingEnd, RecordingLimit};
 use signaling::time::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -57,13 +60,24 @@ pub use upload::UploadError;
 /// How long somebody who watches waits for a bucket that does not answer.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A recording could not go on.
+/// What a class has to hear of its recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct Notice {
     /// Its room.
     pub room: RoomId,
     /// Its id.
     pub recording: String,
+    /// What.
+    pub what: What,
+}
+
+/// What has become of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It could not go on.
+    Ended(RecordingEnd),
+    /// It goes on without something, or has all again.
+    Limited(Option<RecordingLimit>),
 }
 
 /// Why no recording can begin.
@@ -133,7 +147,19 @@ pub(crate) enum Message {
     /// The room is gone, whatever it was doing.
     RoomGone(RoomId),
     /// The disk could not write for this recording.
-    DiskFailed(String),
+    DiskFailed {
+        /// Which.
+        recording: String,
+        /// Because there was no place.
+        full: bool,
+    },
+    /// So much of the disk is free now, of all that it holds; in bytes.
+    Space {
+        /// What may be used.
+        free: u64,
+        /// Its size.
+        all: u64,
+    },
     /// End all, and then the thread.
     End,
 }
@@ -148,7 +174,7 @@ impl Recordings {
         feed: FeedEnd,
         workers: Vec<WorkerHandle>,
         catalogue: Arc<dyn Catalogue>,
-        failed: UnboundedSender<Failed>,
+        notices: UnboundedSender<Notice>,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let folder = config.folder.clone();
@@ -159,7 +185,8 @@ impl Recordings {
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(archive.clone(), messages.clone())?;
         let in_use = archive.in_use.clone();
-        let recorder = recorder::start(inbox, feed, disk, workers, failed, in_use, metrics)?;
+        let reserve = config.reserve_bytes;
+        let recorder = recorder::start(inbox, feed, disk, workers, notices, in_use, reserve, metrics)?;
         // Neither is waited for at the end: what they have not done is done at the next start.
         finish::start(archive.clone())?;
         let (upkeep, ending) = channel();
@@ -180,11 +207,9 @@ impl Recordings {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), CannotBegin> {
-        let stat = rustix::fs::statvfs(&self.shared.config.folder).map_err(|_| CannotBegin::NoFolder)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let all = stat.f_blocks.saturating_mul(stat.f_frsize);
-        let reserve = self.shared.config.reserve_bytes.unwrap_or_else(|| usual_reserve(all));
-        if free < reserve { Err(CannotBegin::DiskFull) } else { Ok(()) }
+        let (free, all) = disk::space(&self.shared.config.folder).map_err(|_| CannotBegin::NoFolder)?;
+        let reserve = Reserve::new(self.shared.config.reserve_bytes, all);
+        if reserve.lets_begin(free) { Ok(()) } else { Err(CannotBegin::DiskFull) }
     }
 
     /// Hands on what a room wants of its recorder.
@@ -301,11 +326,10 @@ impl std::fmt::Debug for Recordings {
     }
 }
 
-/// What stays free on a disk of this size.
-fn usual_reserve(all: u64) -> u64 {
-    (all / 20).max(5_000_000_000)
-}
-
+#[cfg(test)]
+mod disk_test;
+#[cfg(test)]
+mod lesson_test;
 #[cfg(test)]
 #[path = "record_test.rs"]
 mod tests;

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
     recordings: Recordings,
-    _failed: UnboundedReceiver<Failed>,
+    _failed: UnboundedReceiver<Notice>,
     folder: tempfile::TempDir,
     retention: Rule,
 }
@@ -35,7 +35,7 @@ impl World {
         (self.recordings, self._failed) = World::start(self.folder.path(), self.retention.clone());
     }
 
-    fn start(folder: &std::path::Path, retention: Rule) -> (Recordings, UnboundedReceiver<Failed>) {
+    fn start(folder: &std::path::Path, retention: Rule) -> (Recordings, UnboundedReceiver<Notice>) {
         let catalogue = Arc::new(SqliteCatalogue::open(&folder.join("recordings.db")).unwrap());
         let config = RecordingsConfig {
             folder: folder.join("recordings"),
@@ -87,7 +87,7 @@ impl Drop for World {
     }
 }
 
-fn state(room: &str) -> LessonState {
+pub(super) fn state(room: &str) -> LessonState {
     let settings = RoomSettings {
         preset: Preset::Seminar,
         title: "Knots".into(),
@@ -109,7 +109,7 @@ fn in_use(recordings: &Recordings, id: &str) -> bool {
     recordings.shared.archive.in_use.has(id)
 }
 
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = ask() {

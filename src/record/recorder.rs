@@ -2,43 +2,81 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use recording::recorder::{Begin, Input, Output, Recorder};
+use recording::space::{Reserve, Running};
 use sfu::id::RoomId;
-use sfu::io::{Command, RecordedPacket};
+use sfu::io::Command;
 use signaling::io::RecorderOrder;
+use signaling::lesson::{RecordingEnd, RecordingLimit};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::disk::{Disk, Work};
 use super::in_use::InUse;
-use super::{Failed, Message};
+use super::{Message, Notice, What};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
-/// Orders come by a queue of their own and are looked at this often while packets come.
+/// Packets, orders and deadlines are looked at this often while something is recorded. Nobody waits for a packet: the media worker would have to
+/// wake this thread for each, with a system call between two packets of the class.
 const TURN: Duration = Duration::from_millis(20);
 /// Packets that are taken before orders and deadlines are looked at again.
-const PACKETS_AT_ONCE: usize = 512;
+const PACKETS_AT_ONCE: usize = 2048;
+/// Nothing was thrown away for so long: the disk keeps up again.
+const KEEPS_UP: Duration = Duration::from_secs(10);
+/// What the metrics call the end for want of space.
+const DISK_FULL: &str = "disk-full";
 
-struct Live {
-    id: String,
+/// A recording that is made.
+pub(super) struct Live {
+    pub id: String,
     worker: usize,
-    recorder: Recorder,
+    pub recorder: Recorder,
     /// Packets that were thrown away before it, not yet told.
     dropped: u64,
+    /// When the last was.
+    last_drop: Option<Instant>,
+    /// What the class was told that it does without.
+    told: Option<RecordingLimit>,
+    /// What the metrics call its end.
+    end: &'static str,
     ended: bool,
+}
+
+impl Live {
+    pub fn new(id: String, worker: usize, recorder: Recorder) -> Self {
+        let end = "final";
+        Live { id, worker, recorder, dropped: 0, last_drop: None, told: None, end, ended: false }
+    }
+
+    fn drop_packets(&mut self, packets: u64) {
+        self.dropped += packets;
+        self.last_drop = Some(Instant::now());
+    }
+
+    /// What it does without now.
+    fn limit(&self, running: Running, now: Instant) -> Option<RecordingLimit> {
+        if running == Running::SoundOnly {
+            return Some(RecordingLimit::SoundOnly);
+        }
+        let lately = |drop| now.saturating_duration_since(drop) < KEEPS_UP;
+        self.last_drop.is_some_and(lately).then_some(RecordingLimit::Gaps)
+    }
 }
 
 struct Thread {
     feed: FeedEnd,
     disk: Disk,
     workers: Vec<WorkerHandle>,
-    failed: UnboundedSender<Failed>,
+    notices: UnboundedSender<Notice>,
     in_use: InUse,
+    reserve_bytes: Option<u64>,
+    /// What the space on the disk allows.
+    running: Running,
     metrics: Arc<Metrics>,
     live: HashMap<RoomId, Live>,
     /// Those that were told to end, and still write.
@@ -46,48 +84,36 @@ struct Thread {
 }
 
 /// Starts it.
+#[expect(clippy::too_many_arguments, reason = "the ends of all its queues, given once")]
 pub(super) fn start(
     inbox: Receiver<Message>,
     feed: FeedEnd,
     disk: Disk,
     workers: Vec<WorkerHandle>,
-    failed: UnboundedSender<Failed>,
+    notices: UnboundedSender<Notice>,
     in_use: InUse,
+    reserve_bytes: Option<u64>,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<JoinHandle<()>> {
     let (live, ending) = (HashMap::new(), Vec::new());
-    let thread = Thread { feed, disk, workers, failed, in_use, metrics, live, ending };
+    let running = Running::default();
+    let thread =
+        Thread { feed, disk, workers, notices, in_use, reserve_bytes, running, metrics, live, ending };
     std::thread::Builder::new().name("recorder".into()).spawn(move || thread.run(&inbox))
 }
 
 impl Thread {
     fn run(mut self, inbox: &Receiver<Message>) {
+        let mut more = false;
         loop {
             // Without a recording nobody sends packets.
-            let first = if self.live.is_empty() && self.ending.is_empty() {
-                match inbox.recv() {
-                    Ok(message) => Some(message),
-                    Err(_) => return,
+            if self.live.is_empty() && self.ending.is_empty() {
+                let Ok(message) = inbox.recv() else { return };
+                if !self.handle(message) {
+                    return;
                 }
-            } else {
-                None
-            };
-            let packet = match &first {
-                Some(_) => None,
-                None => match self.feed.wait(self.wait()) {
-                    Ok(packet) => Some(packet),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    // The workers have ended; what is left are orders.
-                    Err(RecvTimeoutError::Disconnected) => {
-                        std::thread::sleep(TURN);
-                        None
-                    }
-                },
-            };
-            if let Some(message) = first
-                && !self.handle(message)
-            {
-                return;
+            } else if !more {
+                std::thread::sleep(TURN);
             }
             loop {
                 match inbox.try_recv() {
@@ -100,7 +126,7 @@ impl Thread {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.take_packets(packet);
+            more = self.take_packets();
             self.turn();
             self.metrics.recordings.set(i64::try_from(self.live.len()).unwrap_or(i64::MAX));
             self.metrics
@@ -109,27 +135,21 @@ impl Thread {
         }
     }
 
-    fn wait(&self) -> Duration {
-        let next =
-            self.live.values().chain(&self.ending).filter_map(|live| live.recorder.poll_timeout()).min();
-        next.map_or(TURN, |next| next.saturating_duration_since(Instant::now()).min(TURN))
-    }
-
-    fn take_packets(&mut self, first: Option<RecordedPacket>) {
+    /// Takes what has come. Whether there may be more.
+    fn take_packets(&mut self) -> bool {
         let refused = self.feed.refused();
         if refused > 0 {
             self.metrics.recording_packets_dropped.inc_by(refused);
             // Whose they were nobody knows.
-            self.live.values_mut().for_each(|live| live.dropped += refused);
+            self.live.values_mut().for_each(|live| live.drop_packets(refused));
         }
         let is_behind = self.disk.is_behind();
-        let mut next = first;
         for _ in 0..PACKETS_AT_ONCE {
-            let Some(packet) = next.take().or_else(|| self.feed.next()) else { break };
+            let Some(packet) = self.feed.next() else { return false };
             let Some(live) = self.live.get_mut(&packet.room) else { continue };
             if is_behind {
                 self.metrics.recording_packets_dropped.inc();
-                live.dropped += 1;
+                live.drop_packets(1);
                 continue;
             }
             if live.dropped > 0 {
@@ -138,6 +158,7 @@ impl Thread {
             }
             live.recorder.handle(packet.arrival, Input::Packet(packet));
         }
+        true
     }
 
     /// Does what is due, and hands on what came of it.
@@ -149,6 +170,15 @@ impl Thread {
             }
             drain(live, &self.disk, &self.workers, &self.metrics);
         }
+        for (room, live) in &mut self.live {
+            let limit = live.limit(self.running, now);
+            if live.told != limit {
+                live.told = limit;
+                let what = What::Limited(limit);
+                // The lessons may have ended.
+                let _ = self.notices.send(Notice { room: *room, recording: live.id.clone(), what });
+            }
+        }
         self.live.retain(|_, live| !live.ended);
         self.ending.retain(|live| !live.ended);
     }
@@ -158,14 +188,26 @@ impl Thread {
         match message {
             Message::Order { room, worker, order } => self.carry_out(room, worker, order),
             Message::RoomGone(room) => self.stop(room),
-            Message::DiskFailed(recording) => {
+            Message::DiskFailed { recording, full } => {
                 self.ending.retain(|live| live.id != recording);
-                self.metrics.recordings_ended.with_label_values(&["failed"]).inc();
+                let reason = if full { RecordingEnd::DiskFull } else { RecordingEnd::Failed };
+                let result = if full { DISK_FULL } else { "failed" };
+                self.metrics.recordings_ended.with_label_values(&[result]).inc();
                 let room = self.live.iter().find(|(_, live)| live.id == recording).map(|(room, _)| *room);
                 if let Some(room) = room {
                     self.live.remove(&room);
                     // The lessons may have ended.
-                    let _ = self.failed.send(Failed { room, recording });
+                    let _ = self.notices.send(Notice { room, recording, what: What::Ended(reason) });
+                }
+            }
+            Message::Space { free, all } => {
+                let before = self.running;
+                self.running = Reserve::new(self.reserve_bytes, all).running(before, free);
+                if self.running != before {
+                    tracing::warn!(free, running = ?self.running, "the space for recordings has changed");
+                    for room in self.live.keys().copied().collect::<Vec<_>>() {
+                        self.apply_space(room);
+                    }
                 }
             }
             Message::End => {
@@ -178,6 +220,21 @@ impl Thread {
             }
         }
         true
+    }
+
+    /// Has a recording do what the space on the disk allows.
+    fn apply_space(&mut self, room: RoomId) {
+        let Some(live) = self.live.get_mut(&room) else { return };
+        if self.running == Running::Ended {
+            live.end = DISK_FULL;
+            let (recording, what) = (live.id.clone(), What::Ended(RecordingEnd::DiskFull));
+            // The lessons may have ended.
+            let _ = self.notices.send(Notice { room, recording, what });
+            self.stop(room);
+        } else {
+            let sound_only = self.running == Running::SoundOnly;
+            live.recorder.handle(Instant::now(), Input::SoundOnly(sound_only));
+        }
     }
 
     fn stop(&mut self, room: RoomId) {
@@ -206,8 +263,12 @@ impl Thread {
                 // An id is new, so that nobody can be removing it.
                 self.disk.work(&recording, Work::Begin { hold: self.in_use.hold(&recording) });
                 let recorder = Recorder::begin(now, begin);
-                self.live.insert(room, Live { id: recording, worker, recorder, dropped: 0, ended: false });
-                return;
+                // What was known of the disk is as old as the last recording; the first second tells more.
+                if self.live.is_empty() {
+                    self.running = Running::default();
+                }
+                self.live.insert(room, Live::new(recording, worker, recorder));
+                return self.apply_space(room);
             }
             RecorderOrder::Stop => return self.stop(room),
             RecorderOrder::Member { peer, identity, name } => Input::Member { peer, identity, name },
@@ -228,35 +289,44 @@ impl Thread {
 
 fn drain(live: &mut Live, disk: &Disk, workers: &[WorkerHandle], metrics: &Metrics) {
     while let Some(output) = live.recorder.poll_output() {
-        let work = match output {
+        match output {
             Output::WantKeyframe { peer, source, layer } => {
                 if let Some(worker) = workers.get(live.worker) {
                     // A worker that is gone has no keyframes.
                     let _ = worker.send(Command::RecordKeyframe { peer, source, layer });
                 }
-                continue;
             }
-            Output::Create { file, name } => Work::Create { file, name },
-            Output::Append { file, bytes } => {
-                metrics.recording_bytes.inc_by(bytes.len() as u64);
-                Work::Append { file, bytes }
+            output => {
+                if let Some(work) = work_of(live, output, metrics) {
+                    disk.work(&live.id, work);
+                }
             }
-            Output::Patch { file, at, bytes } => Work::Patch { file, at, bytes },
-            Output::Close { file } => Work::Close { file },
-            Output::Sync => Work::Sync,
-            Output::Manifest(manifest) => Work::Manifest(manifest),
-            Output::Done { manifest } => {
-                live.ended = true;
-                metrics.recordings_ended.with_label_values(&["final"]).inc();
-                tracing::info!(
-                    recording = live.id,
-                    tracks = manifest.tracks.len(),
-                    milliseconds = manifest.duration_ms,
-                    "a recording has ended"
-                );
-                Work::Done(manifest)
-            }
-        };
-        disk.work(&live.id, work);
+        }
     }
+}
+
+/// What the disk has to do.
+pub(super) fn work_of(live: &mut Live, output: Output, metrics: &Metrics) -> Option<Work> {
+    Some(match output {
+        Output::WantKeyframe { .. } => return None,
+        Output::Create { file, name } => Work::Create { file, name },
+        Output::Append { file, bytes } => {
+            metrics.recording_bytes.inc_by(bytes.len() as u64);
+            Work::Append { file, bytes }
+        }
+        Output::Patch { file, at, bytes } => Work::Patch { file, at, bytes },
+        Output::Close { file } => Work::Close { file },
+        Output::Sync => Work::Sync,
+        Output::Manifest(manifest) => Work::Manifest(manifest),
+        Output::Done { manifest } => {
+            live.ended = true;
+            tracing::info!(
+                recording = live.id,
+                tracks = manifest.tracks.len(),
+                milliseconds = manifest.duration_ms,
+                "a recording has ended"
+            );
+            Work::Done { manifest, end: live.end }
+        }
+    })
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use sfu::io::RecordedPacket;
 
@@ -56,14 +55,7 @@ impl Feed {
 }
 
 impl FeedEnd {
-    /// The next packet, in order of each worker.
-    pub(crate) fn wait(&self, longest: Duration) -> Result<RecordedPacket, RecvTimeoutError> {
-        let packet = self.packets.recv_timeout(longest)?;
-        self.counts.waiting.fetch_sub(1, Relaxed);
-        Ok(packet)
-    }
-
-    /// The next packet, if there is one now.
+    /// The next packet, in order of each worker, if there is one now.
     pub(crate) fn next(&self) -> Option<RecordedPacket> {
         let packet = self.packets.try_recv().ok()?;
         self.counts.waiting.fetch_sub(1, Relaxed);
@@ -111,7 +103,7 @@ mod tests {
         }
         assert!(!feed.take(packet()) && !feed.take(packet()));
         assert_eq!((end.refused(), end.refused()), (2, 0));
-        assert!(end.next().is_some() && end.wait(Duration::ZERO).is_ok());
+        assert!(end.next().is_some() && end.next().is_some());
         assert!(feed.take(packet()) && feed.take(packet()) && !feed.take(packet()));
         while end.next().is_some() {}
         assert!(feed.take(packet()));

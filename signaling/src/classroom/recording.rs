@@ -8,7 +8,7 @@ use sfu::media::Audience;
 
 use super::{Classroom, refusal};
 use crate::io::{Output, RecorderOrder};
-use crate::lesson::{EventKind, LessonEvent, LessonState, RecordingEnd};
+use crate::lesson::{EventKind, LessonEvent, LessonState, RecordingEnd, RecordingLimit};
 use crate::message::{Answer, ErrorCode, ErrorReply, RecordAction};
 use crate::permission::{self, Permission};
 use crate::time::Now;
@@ -81,9 +81,18 @@ impl Classroom {
     }
 
     /// The recorder could not go on: the disk is full, or broken.
-    pub fn handle_recorder_failed(&mut self, now: Now, recording: &str) {
+    pub fn handle_recorder_ended(&mut self, now: Now, recording: &str, reason: RecordingEnd) {
         if self.state.recording.as_ref().is_some_and(|current| current.id == recording) {
-            self.end_recording(now, None, RecordingEnd::Failed);
+            self.end_recording(now, None, reason);
+            self.settle(now);
+        }
+    }
+
+    /// The recorder goes on without some of it, or has all again.
+    pub fn handle_recorder_limited(&mut self, now: Now, recording: &str, limit: Option<RecordingLimit>) {
+        let current = self.state.recording.as_ref().filter(|current| current.id == recording);
+        if current.is_some_and(|current| current.limit != limit) {
+            self.log(now, None, EventKind::RecordingLimited { limit });
             self.settle(now);
         }
     }
@@ -158,6 +167,7 @@ impl Classroom {
             EventKind::RecordingStarted { .. }
                 | EventKind::RecordingPaused {}
                 | EventKind::RecordingResumed {}
+                | EventKind::RecordingLimited { .. }
                 | EventKind::RecordingStopped { .. }
                 | EventKind::RecordingConsent { .. }
         );

@@ -4,7 +4,7 @@ use sfu::io::{AudioLevel, Event};
 use sfu::media::{Audience, Source};
 use signaling::classroom::ClassroomConfig;
 use signaling::io::RecorderOrder;
-use signaling::lesson::{EventKind, Preset, RecordingEnd, RoomSettings};
+use signaling::lesson::{EventKind, Preset, RecordingEnd, RecordingLimit, RoomSettings};
 use signaling::message::{ErrorCode, RecordAction, Request, SettingsChange};
 use signaling::permission::{ARCHIVE, Role};
 
@@ -172,14 +172,42 @@ fn it_ends_with_the_lesson_and_when_the_disk_fails() {
     let teacher = world.enter("t", Role::Teacher);
     world.says(teacher, RECORD(RecordAction::Start)).unwrap();
     let id = world.room.state().recording.clone().unwrap().id;
-    world.recorder_failed("another");
+    world.recorder_ended("another", RecordingEnd::Failed);
     assert!(world.room.state().recording.is_some());
-    world.recorder_failed(&id);
+    world.recorder_ended(&id, RecordingEnd::Failed);
     assert_eq!((last_end(&world), world.room.state().recording_interrupted), (RecordingEnd::Failed, false));
     world.says(teacher, RECORD(RecordAction::Start)).unwrap();
     world.says(teacher, Request::End {}).unwrap();
     assert_eq!(last_end(&world), RecordingEnd::Closed);
     assert!(matches!(world.log.last().unwrap().kind, EventKind::Closed {}));
+}
+
+/// Everybody hears once that the recording does without something, and once that it has all again.
+#[test]
+fn it_goes_on_with_less() {
+    let mut world = World::new(Preset::Seminar);
+    let teacher = world.enter("t", Role::Teacher);
+    world.says(teacher, RECORD(RecordAction::Start)).unwrap();
+    let id = world.room.state().recording.clone().unwrap().id;
+    let limits = |world: &World| {
+        let limits = world.log.iter().filter_map(|event| match event.kind {
+            EventKind::RecordingLimited { limit } => Some(limit),
+            _ => None,
+        });
+        limits.collect::<Vec<_>>()
+    };
+    world.recorder_limited("another", Some(RecordingLimit::Gaps));
+    let sound_only = Some(RecordingLimit::SoundOnly);
+    world.recorder_limited(&id, sound_only);
+    world.recorder_limited(&id, sound_only);
+    assert_eq!(world.room.state().recording.clone().unwrap().limit, sound_only);
+    world.recorder_limited(&id, None);
+    assert_eq!(limits(&world), [sound_only, None]);
+    world.recorder_limited(&id, sound_only);
+    world.recorder_ended(&id, RecordingEnd::DiskFull);
+    assert_eq!((last_end(&world), world.room.state().recording.clone()), (RecordingEnd::DiskFull, None));
+    world.recorder_limited(&id, None);
+    assert_eq!(limits(&world).len(), 3, "nothing of one that has ended");
 }
 
 #[test]

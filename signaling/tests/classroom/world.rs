@@ -9,7 +9,9 @@ use sfu::io::{Command, Event, OfferError, PeerPolicy, SenderLimit, Traffic};
 use sfu::media::{Audience, Kind, Mid, Source};
 use signaling::classroom::{Classroom, ClassroomConfig, JoinKind};
 use signaling::io::{ConnectionId, Output, RecorderOrder, RequestId};
-use signaling::lesson::{EventKind, LessonEvent, LessonState, Preset, RoomSettings};
+use signaling::lesson::{
+    EventKind, LessonEvent, LessonState, Preset, RecordingEnd, RecordingLimit, RoomSettings,
+};
 use signaling::message::{
     Answer, EndReason, ErrorCode, ErrorReply, Join, Joined, Notice, ReceiveMode, Request, Resume,
 };
@@ -329,8 +331,13 @@ impl World {
         is_new
     }
 
-    pub fn recorder_failed(&mut self, recording: &str) {
-        self.room.handle_recorder_failed(self.now, recording);
+    pub fn recorder_ended(&mut self, recording: &str, reason: RecordingEnd) {
+        self.room.handle_recorder_ended(self.now, recording, reason);
+        self.drain();
+    }
+
+    pub fn recorder_limited(&mut self, recording: &str, limit: Option<RecordingLimit>) {
+        self.room.handle_recorder_limited(self.now, recording, limit);
         self.drain();
     }
 

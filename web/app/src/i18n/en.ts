@@ -458,7 +458,11 @@ export const en = {
   'notice.recording-paused': 'The recording is paused',
   'notice.recording-resumed': 'The recording goes on',
   'notice.recording-stopped': 'The recording has stopped',
-  'notice.recording-failed': 'The recording has stopped because the disk is full or broken; what was recorded is kept',
+  'notice.recording-failed': 'The recording has stopped because the disk cannot be written; what was recorded is kept',
+  'notice.recording-disk-full': 'The recording has stopped because the disk is full; what was recorded is kept',
+  'notice.recording-sound-only': 'The server’s disk is nearly full: only sound and chat are recorded from here on',
+  'notice.recording-gaps': 'The server’s disk is too slow: the recording has gaps',
+  'notice.recording-whole': 'Everything is recorded again',
   'notice.recording-interrupted':
     'The recording was interrupted; what was recorded is kept, and it goes on when a teacher is here',
   // Shortcuts
@@ -554,6 +558,7 @@ export const en = {
   'replay.empty': 'Nothing was recorded',
   'replay.empty-hint': 'Nobody who agreed to be recorded spoke or showed anything.',
   'replay.nobody': 'Nobody is shown here',
+  'replay.sound-only': 'No pictures here: the server’s disk was nearly full, and only sound was recorded.',
   'replay.stage': 'Pictures',
   'replay.controls': 'Playback',
   'replay.play': 'Play',

@@ -301,7 +301,7 @@ describe('history', () => {
     expect(history.stateAt(0)?.room).toBe('r');
   });
 
-  it('knows who spoke and what was muted', () => {
+  it('knows who spoke, what was muted, and when there were no pictures', () => {
     const history = new History();
     history.push([
       { atMs: 10, kind: 'speaker', participant: 'a' },
@@ -309,7 +309,10 @@ describe('history', () => {
       { atMs: 30, kind: 'speaker' },
       { atMs: 15, kind: 'muted', participant: 'a', source: 'camera', muted: true },
       { atMs: 25, kind: 'muted', participant: 'a', source: 'camera', muted: false },
+      { atMs: 40, kind: 'sound-only' },
+      { atMs: 50, kind: 'pictures-again' },
     ]);
+    expect([39, 40, 49, 50].map((at) => history.isSoundOnly(at))).toEqual([false, true, true, false]);
     expect(history.speakersAt(5)).toEqual({ active: undefined, recent: [] });
     expect(history.speakersAt(20)).toEqual({ active: 'b', recent: ['b', 'a'] });
     expect(history.speakersAt(99)).toEqual({ active: undefined, recent: ['b', 'a'] });

@@ -117,6 +117,11 @@ function change(state: LessonState, event: LessonEvent): LessonState {
       const paused = event.kind === 'recording-paused';
       return state.recording ? { ...state, recording: { ...state.recording, paused } } : state;
     }
+    case 'recording-limited': {
+      if (!state.recording) return state;
+      const { limit: _, ...recording } = state.recording;
+      return { ...state, recording: event.limit === undefined ? recording : { ...recording, limit: event.limit } };
+    }
     case 'recording-stopped':
       return { ...withoutRecording(state), recordingInterrupted: event.reason === 'interrupted' };
     case 'recording-consent': {

@@ -43,7 +43,10 @@ export type Permission =
 export type LeaveReason = 'left' | 'removed' | 'timeout' | 'closed' | 'shutdown';
 
 /** Why a recording has ended. */
-export type RecordingEnd = 'stopped' | 'closed' | 'failed' | 'interrupted';
+export type RecordingEnd = 'stopped' | 'closed' | 'failed' | 'disk-full' | 'interrupted';
+
+/** What a recording that goes on does without: pictures, or what came while the disk was too slow. */
+export type RecordingLimit = 'sound-only' | 'gaps';
 
 export type EndReason = 'left' | 'removed' | 'replaced' | 'closed' | 'token-expired' | 'shutdown' | 'timeout';
 
@@ -104,6 +107,7 @@ export type LessonEventKind =
   | { kind: 'recording-started'; recording: string }
   | { kind: 'recording-paused' }
   | { kind: 'recording-resumed' }
+  | { kind: 'recording-limited'; limit?: RecordingLimit }
   | { kind: 'recording-stopped'; reason: RecordingEnd }
   | { kind: 'recording-consent'; participant: string; agreed: boolean }
   | { kind: 'closed' };
@@ -166,6 +170,8 @@ export interface RecordingState {
   startedAt: string;
   /** Nothing is written for now. */
   paused: boolean;
+  /** What it does without for now. */
+  limit?: RecordingLimit;
 }
 
 /** What to do with the recording. */

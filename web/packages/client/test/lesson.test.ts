@@ -91,6 +91,13 @@ const kind = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('recording-started'), recording: fc.constantFrom('a', 'b') }) },
   { weight: 5, arbitrary: fc.record({ kind: fc.constantFrom('recording-paused', 'recording-resumed') }) },
   {
+    weight: 2,
+    arbitrary: fc.record(
+      { kind: fc.constant('recording-limited'), limit: fc.constantFrom('sound-only', 'gaps') },
+      { requiredKeys: ['kind'] },
+    ),
+  },
+  {
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constant('recording-stopped'),

@@ -1,5 +1,5 @@
 // Short notes about what happens in the lesson: only what concerns this person.
-import type { LessonEvent } from '@lectern/client';
+import type { LessonEvent, RecordingLimit } from '@lectern/client';
 import { onScopeDispose, watch } from 'vue';
 
 import { t } from '../../i18n';
@@ -107,6 +107,9 @@ export function useNotices(room: Room, own: Own): void {
       case 'recording-resumed':
         toast({ text: t('notice.recording-resumed'), icon: 'record', tone: 'warn', key: 'recording' });
         return;
+      case 'recording-limited':
+        tellLimited(event.limit);
+        return;
       case 'recording-stopped':
         if (event.reason !== 'closed') tellStopped(event.reason);
         return;
@@ -115,7 +118,17 @@ export function useNotices(room: Room, own: Own): void {
     }
   }
 
-  function tellStopped(reason: 'stopped' | 'failed' | 'interrupted'): void {
+  /** Those who lead can do something about it. */
+  function tellLimited(limit: RecordingLimit | undefined): void {
+    if (!room.me.value || !leads(room.me.value.role)) return;
+    toast(
+      limit === undefined
+        ? { text: t('notice.recording-whole'), icon: 'record', key: 'recording' }
+        : { text: t(`notice.recording-${limit}`), icon: 'warning', tone: 'bad', key: 'recording' },
+    );
+  }
+
+  function tellStopped(reason: 'stopped' | 'failed' | 'disk-full' | 'interrupted'): void {
     const bad = reason !== 'stopped';
     toast({
       text: t(`notice.recording-${reason}`),
@@ -129,6 +142,7 @@ export function useNotices(room: Room, own: Own): void {
   const running = room.state.value?.recording;
   if (running?.paused) toast({ text: t('notice.recording-paused'), icon: 'pause', key: 'recording' });
   else if (running) toast({ text: t('notice.recording-started'), icon: 'record', tone: 'warn', key: 'recording' });
+  if (running?.limit) tellLimited(running.limit);
 
   // The note asks to unmute: once that is done it is in the way.
   watch(

@@ -240,7 +240,24 @@ describe('notes', () => {
     session.say({ kind: 'recording-paused' }, 't');
     expect(said()).toEqual(['The recording is paused']);
     session.say({ kind: 'recording-stopped', reason: 'failed' });
-    expect(said()[0]).toMatch(/disk is full or broken; what was recorded is kept$/u);
+    expect(said()[0]).toMatch(/disk cannot be written; what was recorded is kept$/u);
+  });
+
+  it('tell those who lead what a recording does without', () => {
+    const session = lesson();
+    session.say({ kind: 'recording-started', recording: 'r1' }, 't');
+    const said = notes(session);
+    session.say({ kind: 'recording-limited', limit: 'sound-only' });
+    expect(said()).toEqual(['This class is being recorded']);
+    session.say({ kind: 'role-changed', participant: 'me', role: 'assistant' }, 't');
+    session.say({ kind: 'recording-limited', limit: 'gaps' });
+    expect(said().join()).toMatch(/too slow: the recording has gaps/u);
+    session.say({ kind: 'recording-limited', limit: 'sound-only' });
+    expect(said().join()).toMatch(/only sound and chat are recorded/u);
+    session.say({ kind: 'recording-limited' });
+    expect(said().join()).toMatch(/Everything is recorded again/u);
+    session.say({ kind: 'recording-stopped', reason: 'disk-full' });
+    expect(said().join()).toMatch(/the disk is full; what was recorded is kept/u);
   });
 
   it('say that the recording was interrupted when the whole state comes anew', () => {

@@ -16,6 +16,7 @@ const SPEAKERS_KEPT = 6;
 export class History {
   readonly #states: At<LessonState | undefined>[] = [];
   readonly #speakers: At<{ active: string | undefined; recent: readonly string[] }>[] = [];
+  readonly #soundOnly: At<boolean>[] = [];
   readonly #muted = new Map<string, At<boolean>[]>();
 
   push(entries: readonly Entry[]): void {
@@ -30,6 +31,11 @@ export class History {
   /** Who speaks at that time, and who spoke before, the latest first. */
   speakersAt(atMs: number): { active: string | undefined; recent: readonly string[] } {
     return lastBefore(this.#speakers, atMs)?.value ?? { active: undefined, recent: [] };
+  }
+
+  /** Whether no pictures were recorded at that time, because little was free on the disk. */
+  isSoundOnly(atMs: number): boolean {
+    return lastBefore(this.#soundOnly, atMs)?.value === true;
   }
 
   isMuted(participant: string, source: Source, atMs: number): boolean {
@@ -55,6 +61,10 @@ export class History {
         this.#speakers.push({ atMs, value: { active, recent } });
         return;
       }
+      case 'sound-only':
+      case 'pictures-again':
+        this.#soundOnly.push({ atMs, value: entry.kind === 'sound-only' });
+        return;
       case 'muted': {
         const key = `${entry.source}/${entry.participant}`;
         const changes = this.#muted.get(key) ?? [];

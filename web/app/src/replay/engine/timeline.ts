@@ -10,7 +10,7 @@ export type Entry = { atMs: number } & (
   | { kind: 'track-ended'; track: number }
   | { kind: 'muted'; participant: string; source: Source; muted: boolean }
   | { kind: 'speaker'; participant?: string | null }
-  | { kind: 'paused' | 'resumed' | 'stopped' }
+  | { kind: 'sound-only' | 'pictures-again' | 'paused' | 'resumed' | 'stopped' }
 );
 
 const KNOWN: readonly string[] = [
@@ -21,6 +21,8 @@ const KNOWN: readonly string[] = [
   'track-ended',
   'muted',
   'speaker',
+  'sound-only',
+  'pictures-again',
   'paused',
   'resumed',
   'stopped',
