@@ -5,6 +5,7 @@
 //! from the generator's. Beside it stand yardsticks, fed with the same packets in the same run, because absolute figures
 //! tell more about a machine and its hour than about a server.
 
+mod disks;
 mod histogram;
 mod media;
 mod relay;
@@ -25,12 +26,14 @@ use signaling::lesson::Preset;
 use signaling::permission::Role;
 use sim::client::{Client, ClientConfig};
 
+use disks::{Full, Slow, with_small_disk};
 use histogram::Histogram;
 use media::{Joining, Media, Totals};
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
 use report::{
-    Churn, Figures, Idle, Joins, Latency, Limit, Memory, Ratios, Recording, Step, Yardstick, Yardsticks,
+    Churn, Figures, Idle, Joins, Latency, Limit, Memory, OnDisk, Ratios, Recording, Step, Yardstick,
+    Yardsticks,
 };
 use server::Target;
 use signalling::{Credentials, Session};
@@ -60,6 +63,9 @@ const LATENCY_LIMIT: Duration = Duration::from_millis(50);
 /// Voices that sound at once are the loudest, in dBov; the others are silent.
 const VOICE_DBOV: i8 = -30;
 const SILENT_DBOV: i8 = -100;
+
+/// How often each disk is looked at: one after the other, as the machine changes its mind.
+pub const ROUNDS: usize = 3;
 
 /// What people do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +139,8 @@ pub struct Options {
     pub ramp_steps: usize,
     /// Whether the class is recorded, too.
     pub record: bool,
+    /// Whether it is recorded onto disks that are full or slow, too.
+    pub bad_disks: bool,
     /// A server that runs already, with its secret and, on this machine, its process; without it, an own one is started.
     pub running: Option<(String, String, Option<u32>)>,
     /// This program, which is started as the server.
@@ -167,6 +175,9 @@ pub fn run(options: &Options) -> Result<Report, String> {
     let mut report = room.measure()?;
     if options.record {
         report.recording = Some(room.record(&report)?);
+    }
+    if options.bad_disks {
+        report.disks = room.record_on_disks()?;
     }
     // More of many classes is another number of people.
     if options.ramp_steps > 0 && options.scenario != Scenario::Classes {
@@ -224,6 +235,10 @@ impl<'a> Room<'a> {
     fn open(options: &'a Options, traffic: Traffic) -> Result<Room<'a>, String> {
         let target = match &options.running {
             Some((url, secret, pid)) => Target::running(url, secret.clone(), *pid)?,
+            None if options.bad_disks => {
+                let reserve = ["--recording-reserve-megabytes", "1"];
+                Target::start_by(&options.program, &reserve, with_small_disk)?
+            }
             None => Target::start(&options.program, &[])?,
         };
         let empty = target.pid.map(Usage::read).transpose()?;
@@ -432,6 +447,7 @@ impl<'a> Room<'a> {
             generator_cpu_share: window.generator,
             churn,
             recording: None,
+            disks: Vec::new(),
             limit: None,
             idle: None,
             yardsticks: Yardsticks::default(),
@@ -441,15 +457,10 @@ impl<'a> Room<'a> {
 
     /// The same figures while everything is recorded, and once more without.
     fn record(&mut self, before: &Report) -> Result<Recording, String> {
-        let agreed = serde_json::json!({"agreed": true});
-        for (_, session) in &mut self.sessions {
-            session.request("consent", &agreed)?;
-        }
-        let teacher = &mut self.sessions[0].1;
-        teacher.request("settings", &serde_json::json!({"recordStudentCameras": true}))?;
-        teacher.request("record", &serde_json::json!({"action": "start"}))?;
+        self.agree()?;
+        self.recorder("start")?;
         let on = self.window()?;
-        self.sessions[0].1.request("record", &serde_json::json!({"action": "stop"}))?;
+        self.recorder("stop")?;
         let off = self.window()?;
         let nanos = |figures: &Option<Figures>| figures.as_ref().and_then(|all| all.cpu_nanos_per_packet);
         let (on_figures, off_figures) = (on.figures(), off.figures());
@@ -464,9 +475,75 @@ impl<'a> Room<'a> {
         })
     }
 
+    /// Everybody may be recorded.
+    fn agree(&mut self) -> Result<(), String> {
+        let agreed = serde_json::json!({"agreed": true});
+        for (_, session) in &mut self.sessions {
+            session.request("consent", &agreed)?;
+        }
+        self.sessions[0].1.request("settings", &serde_json::json!({"recordStudentCameras": true}))?;
+        Ok(())
+    }
+
+    fn recorder(&mut self, action: &str) -> Result<(), String> {
+        self.sessions[0].1.request("record", &serde_json::json!({ "action": action }))?;
+        Ok(())
+    }
+
+    /// How late forwarding is without recording, with it, and with it on disks that are bad.
+    fn record_on_disks(&mut self) -> Result<Vec<OnDisk>, String> {
+        let server = self.target.pid.ok_or("the server's process is not known")?;
+        let names = ["not recorded", "recorded", "on a slow disk", "on a full disk"];
+        let mut windows: [Vec<Window>; 4] = std::array::from_fn(|_| Vec::new());
+        self.agree()?;
+        for _ in 0..ROUNDS {
+            windows[0].push(self.window()?);
+            self.recorder("start")?;
+            windows[1].push(self.window()?);
+            let slow = Slow::begin(server)?;
+            windows[2].push(self.window_from_now()?);
+            drop(slow);
+            self.recorder("stop")?;
+            self.wait(SETTLE)?;
+            self.recorder("start")?;
+            self.wait(SETTLE)?;
+            let full = Full::fill(server, &self.target.recordings)?;
+            windows[3].push(self.window_from_now()?);
+            drop(full);
+            // It has ended by itself, if it did.
+            self.recorder("stop")?;
+            self.wait(SETTLE)?;
+        }
+        let of = |windows: &[Window], figure: &dyn Fn(&Window) -> Option<f64>| {
+            let mut values: Vec<f64> = windows.iter().filter_map(figure).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        let latency = |windows: &[Window]| {
+            let quantile = |share| of(windows, &|window| window.latency.quantile_micros(share));
+            Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
+        };
+        let cpu = |windows: &[Window]| of(windows, &|window| window.figures()?.cpu_nanos_per_packet);
+        let (p99, nanos) = (latency(&windows[0]).p99, cpu(&windows[0]));
+        let all = names.into_iter().zip(&windows).map(|(disk, windows)| {
+            let latency = latency(windows);
+            OnDisk {
+                disk,
+                p99_more_millis: latency.p99.zip(p99).map(|(on, off)| (on - off) / 1e3),
+                cpu_ratio: cpu(windows).zip(nanos).map(|(on, off)| on / off),
+                latency,
+            }
+        });
+        Ok(all.collect())
+    }
+
     /// What happens from when things have settled.
     fn window(&mut self) -> Result<Window, String> {
         self.wait(SETTLE)?;
+        self.window_from_now()
+    }
+
+    fn window_from_now(&mut self) -> Result<Window, String> {
         let from = self.look()?;
         self.wait(self.options.time)?;
         Ok(Window::between(&from, &self.look()?))

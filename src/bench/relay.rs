@@ -417,7 +417,15 @@ mod tests {
     use super::*;
 
     fn traffic() -> Traffic {
-        Traffic { senders: 1, viewers: 2, listeners: 2, codec: Codec::Vp8, bitrate: 500_000, classes: 1, more: 0 }
+        Traffic {
+            senders: 1,
+            viewers: 2,
+            listeners: 2,
+            codec: Codec::Vp8,
+            bitrate: 500_000,
+            classes: 1,
+            more: 0,
+        }
     }
 
     #[test]

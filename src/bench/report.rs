@@ -56,6 +56,8 @@ pub struct Report {
     pub churn: Option<Churn>,
     /// The same while the class is recorded.
     pub recording: Option<Recording>,
+    /// The same on disks that are bad, where it was asked for.
+    pub disks: Vec<OnDisk>,
     /// The highest rate.
     pub limit: Option<Limit>,
     /// After all that, when nobody sends any more.
@@ -154,6 +156,20 @@ pub struct Idle {
     pub cpu_share: f64,
     /// The same, each second for each of them.
     pub cpu_micros_per_participant_second: f64,
+}
+
+/// How late forwarding is while a disk does what it does: medians of [`ROUNDS`](super::ROUNDS) rounds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnDisk {
+    /// What it does, in words.
+    pub disk: &'static str,
+    /// The medians.
+    pub latency: Latency,
+    /// How much later than when nothing is recorded 99 of 100 are, in milliseconds.
+    pub p99_more_millis: Option<f64>,
+    /// CPU of the server a packet over that when nothing is recorded.
+    pub cpu_ratio: Option<f64>,
 }
 
 /// Comings and goings.
@@ -381,6 +397,19 @@ impl Display for Report {
                     millis(recording.latency_off.p50),
                     millis(recording.latency_off.p99),
                     millis(recording.latency_off.p999)
+                ),
+            )?;
+        }
+        for on in &self.disks {
+            row(
+                on.disk,
+                &format_args!(
+                    "p50/p99/p99.9 {} / {} / {} ms, p99 {} ms more, {} times the CPU",
+                    millis(on.latency.p50),
+                    millis(on.latency.p99),
+                    millis(on.latency.p999),
+                    Maybe(on.p99_more_millis, 2),
+                    Maybe(on.cpu_ratio, 3)
                 ),
             )?;
         }

@@ -23,6 +23,8 @@ pub struct Target {
     pub secret: String,
     /// Its process, where it is on this machine.
     pub pid: Option<u32>,
+    /// Where it records; nowhere known of one that runs already.
+    pub recordings: PathBuf,
     child: Option<Process>,
 }
 
@@ -56,7 +58,7 @@ impl Target {
         };
         let mut found = named.to_socket_addrs().map_err(|error| format!("--url: {named}: {error}"))?;
         let http = found.next().ok_or_else(|| format!("--url: {named} has no address"))?;
-        Ok(Target { http, turn: None, secret, pid, child: None })
+        Ok(Target { http, turn: None, secret, pid, recordings: PathBuf::new(), child: None })
     }
 
     /// Starts `program serve` with one media worker on free ports of 127.0.0.1, and `more` arguments.
@@ -64,12 +66,25 @@ impl Target {
     /// # Errors
     /// When it cannot be started or is not ready in time; what it said last is in the text.
     pub fn start(program: &Path, more: &[&str]) -> Result<Target, String> {
+        Self::start_by(program, more, |program, _| Command::new(program))
+    }
+
+    /// As [`Target::start`], by a command that is made of the program and the folder of its recordings.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_by(
+        program: &Path,
+        more: &[&str],
+        command: impl FnOnce(&Path, &Path) -> Command,
+    ) -> Result<Target, String> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
         let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = own_folder("serve")?;
         let (ready, said) = (folder.join("ready"), folder.join("log"));
-        let mut command = Command::new(program);
+        let recordings = folder.join("data/recordings");
+        let mut command = command(program, &recordings);
         // The caller's settings are not those of the measured server.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LECTERN_")) {
             command.env_remove(name);
@@ -91,7 +106,7 @@ impl Target {
         let Ready { http, pid, turn } = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         // A wildcard is reached at this machine.
         let turn = turn.map(|address| SocketAddr::from(([127, 0, 0, 1], address.port())));
-        Ok(Target { http, turn, secret, pid: Some(pid), child: Some(process) })
+        Ok(Target { http, turn, secret, pid: Some(pid), recordings, child: Some(process) })
     }
 
     /// Whether it is a child of this process, alone with its figures.

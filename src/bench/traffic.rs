@@ -123,8 +123,15 @@ mod tests {
 
     #[test]
     fn a_schedule_sends_what_it_says() {
-        let traffic =
-            Traffic { senders: 4, viewers: 3, listeners: 3, codec: Codec::Vp8, bitrate: 1_500_000, classes: 1, more: 0 };
+        let traffic = Traffic {
+            senders: 4,
+            viewers: 3,
+            listeners: 3,
+            codec: Codec::Vp8,
+            bitrate: 1_500_000,
+            classes: 1,
+            more: 0,
+        };
         let start = Instant::now();
         let mut schedule = traffic.schedule(start);
         let (mut packets, mut bytes, mut due) = (0, 0, Vec::new());

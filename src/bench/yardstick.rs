@@ -243,8 +243,15 @@ mod tests {
 
     #[test]
     fn the_bare_loop_sends_every_packet_to_everybody() {
-        let traffic =
-            Traffic { senders: 2, viewers: 3, listeners: 2, codec: Codec::Vp8, bitrate: 500_000, classes: 1, more: 0 };
+        let traffic = Traffic {
+            senders: 2,
+            viewers: 3,
+            listeners: 2,
+            codec: Codec::Vp8,
+            bitrate: 500_000,
+            classes: 1,
+            more: 0,
+        };
         for grouped in [false, true] {
             let cost = bare(&traffic, Duration::from_millis(500), grouped).unwrap();
             let expected = traffic.packets_per_second() / 2.0;

@@ -26,6 +26,7 @@ Examples:
   lectern bench --scenario seminar --people 10 --codec vp9 --bitrate 800k
   lectern bench --scenario relay --people 20
   lectern bench --scenario seminar --people 26 --bitrate 300k --record --ramp-steps 0
+  lectern bench --scenario seminar --people 10 --bad-disks --ramp-steps 0
   lectern bench --url http://127.0.0.1:8080 --pid \"$(pidof lectern)\" --json";
 
 pub(super) fn command() -> Command {
@@ -62,6 +63,13 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(u64).range(0..=50)),
         )
         .arg(Arg::new("record").long("record").num_args(0).help("Also measure while the whole class is recorded, and once more without"))
+        .arg(
+            Arg::new("bad-disks")
+                .long("bad-disks")
+                .num_args(0)
+                .conflicts_with("url")
+                .help("Also measure while it is recorded onto a disk that is full, and one that is slow (needs unshare and strace)"),
+        )
         .arg(argument("url", "URL", "A server that runs already, as http://host:port"))
         .arg(
             argument("secret", "SECRET", "Its token secret [env: LECTERN_TOKEN_SECRET, which others on the machine do not see]")
@@ -151,6 +159,7 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
         loss: loss / 100.0,
         ramp_steps: usize::try_from(number("ramp-steps")).expect("clap has bounded it"),
         record: matches.get_flag("record"),
+        bad_disks: matches.get_flag("bad-disks"),
         running,
         program: std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?,
     })
