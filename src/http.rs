@@ -21,6 +21,7 @@ mod recordings;
 mod sdpfrag;
 mod socket;
 mod socket_message;
+mod stream;
 mod tell;
 mod thumbnails;
 mod whip;

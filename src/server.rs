@@ -26,7 +26,9 @@ use crate::events::EventStream;
 use crate::export::{Exports, ExportsConfig};
 use crate::http::{self, App, Sockets};
 use crate::metrics::{Metrics, WorkerStats};
-use crate::record::{BucketConfig, Notice, Recordings, RecordingsConfig, Rule, SqliteCatalogue};
+use crate::record::{
+    BucketConfig, Keys, KeysError, Notice, Recordings, RecordingsConfig, Rule, SqliteCatalogue,
+};
 use crate::secrets::{self, Secrets, SecretsError};
 use crate::store::{LessonStore, SqliteStore, StoreError};
 use crate::tls::{Tls, TlsError};
@@ -105,6 +107,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Recordings cannot be sealed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// No relay.
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -437,13 +442,18 @@ fn start_recordings(
     let folder = settings.data_dir.join("recordings");
     let reserve_bytes = settings.recording_reserve_megabytes.map(|megabytes| megabytes * 1_000_000);
     let path = settings.data_dir.join("recordings.db");
+    let keys = Keys::load(settings.recording_key_file.as_deref())?;
     let start = || {
-        let catalogue = SqliteCatalogue::open(&path).map_err(io::Error::other)?;
+        let catalogue = match keys.seal() {
+            true => SqliteCatalogue::in_memory(&path),
+            false => SqliteCatalogue::open(&path),
+        };
+        let catalogue = catalogue.map_err(io::Error::other)?;
         let catalogue = Arc::new(tell::Telling::new(catalogue, events.clone()));
         let rooms = days_by_room(&settings.recording_retention_rooms);
         let retention = Rule { days: settings.recording_retention_days, rooms };
         let bucket = bucket(settings)?;
-        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention, bucket };
+        let config = RecordingsConfig { folder: folder.clone(), reserve_bytes, retention, bucket, keys };
         Recordings::start(config, feed, workers, catalogue, notices, metrics)
     };
     start().map_err(|source| StartError::Recordings { path: folder.clone(), source })

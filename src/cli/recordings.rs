@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 
-use crate::record::{Report, Scrub};
+use crate::record::{self, Keys, Report, Scrub};
 use crate::server::{self, StartError};
 
 pub(super) fn command() -> Command {
@@ -23,6 +24,28 @@ pub(super) fn command() -> Command {
         .subcommand(super::with_settings(
             Command::new("list").about("Lists what is on the disk").arg(json.clone()),
         ))
+        .subcommand(
+            Command::new("new-key")
+                .about("Makes a key for recording_key_file; prints it, or puts it before those of a file")
+                .arg(Arg::new("file").value_name("FILE").value_parser(clap::value_parser!(PathBuf))),
+        )
+        .subcommand(super::with_settings(
+            Command::new("rewrap").about(
+                "Wraps the keys of sealed recordings anew with the first key of recording_key_file, so that older ones can go; no server may run",
+            ),
+        ))
+        .subcommand(super::with_settings(
+            Command::new("open")
+                .about("Makes a plain recording of a finished one, in a folder that is not there yet")
+                .arg(Arg::new("id").value_name("ID").required(true))
+                .arg(
+                    Arg::new("to")
+                        .long("to")
+                        .value_name("FOLDER")
+                        .required(true)
+                        .value_parser(clap::value_parser!(PathBuf)),
+                ),
+        ))
         .subcommand(super::with_settings(
             Command::new("scrub")
                 .about("Reads every file, and says what has changed since it was written; ends with 1 if something has")
@@ -36,6 +59,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let result = match matches.subcommand() {
         Some(("list", matches)) => list(matches).map(|()| true),
         Some(("scrub", matches)) => scrub(matches),
+        Some(("new-key", matches)) => new_key(matches).map(|()| true),
+        Some(("rewrap", matches)) => rewrap(matches),
+        Some(("open", matches)) => lay_open(matches).map(|()| true),
         _ => unreachable!("clap demands one of the commands above"),
     };
     match result {
@@ -59,16 +85,24 @@ fn open(matches: &ArgMatches, repair: bool) -> Result<(Scrub, Option<File>), Box
         Err(StartError::Taken { .. }) if !repair => None,
         Err(error) => return Err(error.into()),
     };
-    Ok((Scrub { folder, has_server: lock.is_none(), repair }, lock))
+    let keys = Keys::load(settings.recording_key_file.as_deref())?;
+    Ok((Scrub { folder, keys, has_server: lock.is_none(), repair }, lock))
 }
 
 fn list(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     let (scrub, _) = open(matches, false)?;
     let mut out = io::stdout().lock();
     for id in scrub.ids()? {
-        let Some(manifest) = scrub.manifest(&id) else {
-            writeln!(io::stderr(), "{id}: there is no manifest that can be read")?;
-            continue;
+        let manifest = match scrub.manifest(&id) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                writeln!(io::stderr(), "{id}: there is no manifest that can be read")?;
+                continue;
+            }
+            Err(error) => {
+                writeln!(io::stderr(), "{id}: {error}")?;
+                continue;
+            }
         };
         let bytes = manifest.tracks.iter().map(|track| track.bytes).sum::<u64>()
             + manifest.mix.as_ref().map_or(0, |mix| mix.bytes)
@@ -96,11 +130,12 @@ fn scrub(matches: &ArgMatches) -> Result<bool, Box<dyn Error>> {
     let (scrub, _lock) = open(matches, matches.get_flag("repair"))?;
     let mut out = io::stdout().lock();
     let ids = scrub.ids()?;
-    let (mut whole, mut live, mut bytes) = (0, 0, 0);
+    let (mut whole, mut live, mut locked, mut bytes) = (0, 0, 0, 0);
     for (index, id) in ids.iter().enumerate() {
         let report = scrub.look(id);
         whole += usize::from(report.is_whole() && !report.live);
         live += usize::from(report.live);
+        locked += usize::from(report.locked.is_some());
         bytes += report.bytes;
         if is_json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
@@ -114,15 +149,62 @@ fn scrub(matches: &ArgMatches) -> Result<bool, Box<dyn Error>> {
         writeln!(
             out,
             "{}",
-            json!({"recordings": ids.len(), "whole": whole, "live": live, "wrong": wrong, "bytes": bytes})
+            json!({"recordings": ids.len(), "whole": whole, "live": live, "locked": locked, "wrong": wrong, "bytes": bytes})
         )?;
     } else {
         writeln!(
             out,
             "{whole} whole, {live} left out because they are being made, {wrong} with something wrong"
         )?;
+        if locked > 0 {
+            writeln!(out, "{locked} of them locked: their names, chat and times were not looked at")?;
+        }
     }
     Ok(wrong == 0)
+}
+
+fn new_key(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
+    let file = matches.get_one::<PathBuf>("file");
+    match (record::new_key(file.map(PathBuf::as_path))?, file) {
+        (Some(key), _) => writeln!(io::stdout(), "{key}")?,
+        (None, Some(file)) => {
+            let keys = Keys::load(Some(file))?;
+            let first = keys.first().unwrap_or_default();
+            writeln!(io::stdout(), "{}: the key {first} seals what is recorded from now on", file.display())?;
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// Whether all could be.
+fn rewrap(matches: &ArgMatches) -> Result<bool, Box<dyn Error>> {
+    let (scrub, _lock) = open(matches, true)?;
+    let (mut done, mut failed) = (0, 0);
+    for id in scrub.ids()? {
+        match scrub.rewrap(&id) {
+            Ok(changed) => done += usize::from(changed),
+            Err(error) => {
+                failed += 1;
+                writeln!(io::stderr(), "{id}: {error}")?;
+            }
+        }
+    }
+    writeln!(io::stdout(), "{done} wrapped anew, {failed} not")?;
+    Ok(failed == 0)
+}
+
+fn lay_open(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
+    let (scrub, _) = open(matches, false)?;
+    let (Some(id), Some(to)) = (matches.get_one::<String>("id"), matches.get_one::<PathBuf>("to")) else {
+        unreachable!("clap demands both")
+    };
+    if !scrub.ids()?.contains(id) {
+        return Err(format!("there is no recording {id:?}").into());
+    }
+    let bytes = record::lay_open(&scrub.open(id)?, to)?;
+    writeln!(io::stdout(), "{}: {} MB", to.display(), bytes.div_ceil(1_000_000))?;
+    Ok(())
 }
 
 fn say(out: &mut impl Write, number: usize, all: usize, report: &Report) -> io::Result<()> {
@@ -132,8 +214,9 @@ fn say(out: &mut impl Write, number: usize, all: usize, report: &Report) -> io::
         (.., true) => "repaired",
         _ => "WRONG",
     };
+    let locked = report.locked.as_ref().map(|key| format!(", locked with {key}")).unwrap_or_default();
     let megabytes = report.bytes.div_ceil(1_000_000);
-    writeln!(out, "{number}/{all}  {}  {} files, {megabytes} MB  {state}", report.id, report.files)?;
+    writeln!(out, "{number}/{all}  {}  {} files, {megabytes} MB  {state}{locked}", report.id, report.files)?;
     for problem in &report.problems {
         let repaired = if problem.repaired { "; repaired" } else { "" };
         writeln!(out, "    {}: {}{repaired}", problem.file, problem.what)?;

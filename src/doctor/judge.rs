@@ -8,7 +8,7 @@ use signaling::time::Timestamp;
 
 use super::Finding;
 use super::ask::{AskError, Asked};
-use super::machine::{Certificate, Data, Port, relay_port};
+use super::machine::{Certificate, Data, Port, Sealing, relay_port};
 use crate::acme::Trouble;
 use crate::config::Settings;
 use crate::tls::Tls;
@@ -54,6 +54,31 @@ pub(super) fn disk(free_bytes: Option<u64>) -> Finding {
                 _ => Finding::ok("disk", found),
             }
         }
+    }
+}
+
+/// What protects recordings where they lie.
+pub(super) fn sealing(sealing: Result<Sealing, String>) -> Finding {
+    let subject = "recordings";
+    let Sealing { first, opened, locked } = match sealing {
+        Ok(sealing) => sealing,
+        Err(error) => {
+            let advice = "the server does not start without the key; `lectern recordings new-key` makes one";
+            return Finding::fail(subject, error, advice);
+        }
+    };
+    let new = match &first {
+        Some(key) => format!("new ones are sealed with the key {key}"),
+        None => "new ones are not sealed".to_owned(),
+    };
+    match (locked, opened) {
+        (0, 0) => Finding::ok(subject, new),
+        (0, _) => Finding::ok(subject, format!("{new}; the keys open all {opened} that are sealed")),
+        _ => Finding::warn(
+            subject,
+            format!("{new}; {locked} cannot be opened, {opened} can"),
+            "put the keys that they were sealed with into recording_key_file, below the first: `lectern recordings list` names them",
+        ),
     }
 }
 

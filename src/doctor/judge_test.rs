@@ -40,6 +40,20 @@ fn a_taken_port_is_bad_unless_it_is_our_own_or_can_be_done_without() {
 }
 
 #[test]
+fn recordings_are_sealed_or_not_and_what_is_sealed_can_be_opened() {
+    let found = |first: Option<&str>, opened, locked| {
+        sealing(Ok(Sealing { first: first.map(str::to_owned), opened, locked }))
+    };
+    assert_eq!(verdict(&found(None, 0, 0)), Good);
+    assert!(found(None, 0, 0).found.contains("not sealed"));
+    let all = found(Some("ab12"), 7, 0);
+    assert_eq!(verdict(&all), Good);
+    assert!(all.found.contains("ab12") && all.found.contains("all 7"), "{all}");
+    assert_eq!(verdict(&found(Some("ab12"), 7, 1)), Warn);
+    assert_eq!(verdict(&sealing(Err("recording_key_file: …".into()))), Fail);
+}
+
+#[test]
 fn limits_of_the_machine_are_held_against_the_settings() {
     assert_eq!(verdict(&disk(Some(10_000 * MEGABYTE))), Good);
     assert_eq!(verdict(&disk(Some(500 * MEGABYTE))), Warn);

@@ -12,6 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use crate::config::Settings;
+use crate::record::{Keys, Scrub};
 use crate::tls::Tls;
 use crate::{listener, udp};
 
@@ -39,6 +40,33 @@ pub(super) fn data(folder: &Path) -> Data {
     let free = rustix::fs::statvfs(&place).ok();
     let free_bytes = free.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     Data { is_locked, exists, problem: write(&place).err(), free_bytes }
+}
+
+/// What recordings are sealed with.
+#[derive(Debug, Default)]
+pub(super) struct Sealing {
+    /// The id of the key that seals new ones, if any does.
+    pub first: Option<String>,
+    /// How many are sealed and can be opened.
+    pub opened: usize,
+    /// How many cannot.
+    pub locked: usize,
+}
+
+/// Reads the keys, and tries them on what is there.
+pub(super) fn sealing(settings: &Settings) -> Result<Sealing, String> {
+    let keys = Keys::load(settings.recording_key_file.as_deref()).map_err(|error| error.to_string())?;
+    let mut sealing = Sealing { first: keys.first().map(str::to_owned), ..Sealing::default() };
+    let folder = settings.data_dir.join("recordings");
+    let scrub = Scrub { folder, keys, has_server: true, repair: false };
+    // Without the folder there are none.
+    for id in scrub.ids().unwrap_or_default() {
+        match scrub.open(&id) {
+            Ok(folder) => sealing.opened += usize::from(folder.is_sealed()),
+            Err(_) => sealing.locked += 1,
+        }
+    }
+    Ok(sealing)
 }
 
 fn write(place: &Path) -> io::Result<()> {

@@ -90,6 +90,9 @@ pub fn examine(settings: &Settings, url: Option<&str>) -> Vec<Finding> {
     let is_running = data.is_locked;
     let mut findings = judge::data(&settings.data_dir, &data);
     findings.push(judge::disk(data.free_bytes));
+    if settings.recording {
+        findings.push(judge::sealing(machine::sealing(settings)));
+    }
     findings.extend(machine::ports(settings).iter().map(|port| judge::port(port, is_running)));
     if is_running {
         findings.push(judge::running(runtime.block_on(ask::own(settings))));

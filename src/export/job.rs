@@ -9,6 +9,8 @@ use recording::export::Kind;
 use serde::{Deserialize, Serialize};
 use signaling::time::Timestamp;
 
+use crate::record::is_sealed;
+
 /// The folder of exports in a recording's.
 const FOLDER: &str = "export";
 
@@ -98,7 +100,18 @@ impl Place {
 
     /// The finished export.
     pub fn result(&self) -> PathBuf {
-        self.recording.join(FOLDER).join(format!("{}.{}", self.kind.name(), self.kind.extension()))
+        self.recording.join(result_name(self.kind))
+    }
+
+    /// Removes the work if nobody may find it: what is sealed lies there as it is.
+    pub fn hide_work(&self) {
+        if is_sealed(&self.recording)
+            && let Err(error) = std::fs::remove_dir_all(self.work())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let path = self.work();
+            tracing::error!(path = %path.display(), %error, "parts of a sealed recording lie open on the disk");
+        }
     }
 
     fn job(&self) -> PathBuf {
@@ -146,6 +159,11 @@ impl Place {
     }
 }
 
+/// The name of a finished export, as seen from the recording's folder.
+pub(super) fn result_name(kind: Kind) -> String {
+    format!("{FOLDER}/{}.{}", kind.name(), kind.extension())
+}
+
 fn make(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -164,6 +182,8 @@ pub(super) fn unfinished(recordings: &Path) -> Vec<(String, Job)> {
         }
         for kind in Kind::ALL {
             let place = Place { recording: folder.path(), kind };
+            // What a process that was killed has left. The job begins anew.
+            place.hide_work();
             let job = place.read().filter(|job| matches!(job.state, JobState::Queued | JobState::Running));
             match job {
                 Some(job) => found.push((name.clone(), job)),

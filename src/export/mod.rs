@@ -9,6 +9,9 @@
 //!                    composed.mp4     the export, whole
 //!                    .composed/       work: parts that are done, and one that is not
 //! ```
+//!
+//! `ffmpeg` reads and writes plain files. Of a sealed recording what a job reads is in the folder of its work as it was, which goes with the job, with
+//! an end of the server in order, and at the next start; such a job begins anew.
 
 mod ffmpeg;
 mod job;
@@ -160,8 +163,10 @@ impl Exports {
     pub fn request(&self, recording: &str, kind: Kind) -> Result<Job, RequestError> {
         let manifest = self.ended(recording)?;
         let place = self.place(recording, kind).ok_or(RequestError::NoRecording)?;
+        let folder = self.shared.recordings.open(recording);
+        let folder = folder.map_err(|error| RequestError::Disk(error.to_string()))?;
         // What there is to make, before anything is begun.
-        work::plan(&place.recording, &manifest, kind, &self.shared.config, false)?;
+        work::plan(&folder, &manifest, kind, &self.shared.config, false)?;
         if let Some(job) = self.job(recording, kind).filter(|job| job.state != JobState::Failed) {
             return Ok(job);
         }
@@ -200,9 +205,9 @@ impl Exports {
         Kind::ALL.into_iter().filter_map(|kind| self.job(recording, kind)).collect()
     }
 
-    /// Where the file of an export is, once it is there.
-    pub fn file(&self, recording: &str, kind: Kind) -> Option<PathBuf> {
-        Some(self.place(recording, kind)?.result())
+    /// The file of an export, once it is there, as seen from the recording's folder.
+    pub fn file(kind: Kind) -> String {
+        job::result_name(kind)
     }
 
     /// Ends a job, and removes it and what it has made. Whether there was one.
@@ -301,7 +306,12 @@ impl Exports {
                 outcome = made => Ok(outcome),
             };
             let outcome = match ended {
-                Err(Wish::Close) => None,
+                Err(Wish::Close) => {
+                    let hiding = place.clone();
+                    // The next start does it too.
+                    let _ = tokio::task::spawn_blocking(move || hiding.hide_work()).await;
+                    None
+                }
                 Err(_) => {
                     let removing = place.clone();
                     // The one who has cancelled removes it again, and is told what cannot be.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::*;
-use crate::record::{CannotRemove, RecordingsConfig, Rule, SqliteCatalogue};
+use crate::record::{CannotRemove, Keys, RecordingsConfig, Rule, SqliteCatalogue, seal_all};
 use crate::worker::Feed;
 
 /// Far above what anything here takes, also on a slow busy machine.
@@ -28,10 +28,10 @@ struct World {
 impl World {
     /// With a recording of six seconds.
     fn new() -> Self {
-        World::with_reserve(1)
+        World::with(1, Keys::default())
     }
 
-    fn with_reserve(reserve_bytes: u64) -> Self {
+    fn with(reserve_bytes: u64, keys: Keys) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let recording = path.join("recordings").join(RECORDING);
@@ -49,6 +49,9 @@ impl World {
             "timeline": "timeline.ndjson", "timelineBytes": 0});
         fs::write(recording.join("manifest.json"), manifest.to_string()).unwrap();
         fs::write(recording.join("timeline.ndjson"), "").unwrap();
+        if keys.seal() {
+            seal_all(&recording, RECORDING, &keys);
+        }
         let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo $$ >> runs\n\
              if [ -e hold ] && [ $(wc -l < runs) -ge $(cat hold) ]; then exec sleep 1000; fi\n\
              case \"$*\" in *textfile*) [ -e textless ] && exit 1;; esac\n\
@@ -60,6 +63,7 @@ impl World {
             reserve_bytes: Some(reserve_bytes),
             retention: Rule::default(),
             bucket: None,
+            keys,
         };
         let metrics = Arc::new(Metrics::new(Vec::new()));
         let catalogue = Arc::new(SqliteCatalogue::open(&path.join("recordings.db")).unwrap());
@@ -165,7 +169,7 @@ async fn a_job_goes_on_where_it_was() {
     assert_eq!((job.state, job.progress, &job.error), (JobState::Done, 1.0, &None));
     // Neither the sound nor the first part was made anew.
     assert_eq!(world.runs().len(), 4 + RUNS - 2);
-    let film = exports.file(RECORDING, Kind::Composed).unwrap();
+    let film = world.export("composed.mp4");
     assert_eq!(job.bytes, Some(film.metadata().unwrap().len()));
     let probe = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"];
     let probed = Command::new("ffprobe").args(probe).arg(&film).output().unwrap();
@@ -266,7 +270,7 @@ async fn what_cannot_be_made_says_why() {
     // What is there can be had all the same.
     assert_eq!(exports.request(RECORDING, Kind::Sound).unwrap().state, JobState::Done);
 
-    let world = World::with_reserve(u64::MAX);
+    let world = World::with(u64::MAX, Keys::default());
     assert_eq!(world.exports().await.request(RECORDING, Kind::Copy), Err(RequestError::DiskFull));
     // The start makes digests, and writes the manifest anew with them: not over what is written here.
     let sealed = |manifest: &Manifest| manifest.tracks.iter().all(|track| track.blake3.is_some());
@@ -296,9 +300,71 @@ async fn a_recording_goes_with_its_exports() {
     assert!(!world.path().join("recordings").join(RECORDING).exists());
 }
 
+/// The bytes with which WebM, Matroska and MP4 begin, in any file of a folder.
+fn lies_open(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(lies_open(&path));
+        } else {
+            let file = fs::read(&path).unwrap();
+            if file.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]) || file.get(4..8) == Some(b"ftyp") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn nothing_of_a_sealed_recording_lies_open_but_for_a_job_that_runs() {
+    let world = World::with(1, Keys::of(&[1]));
+    let recordings = world.path().join("recordings");
+    assert_eq!(lies_open(&recordings), [PathBuf::new(); 0]);
+    world.hold(4);
+    let exports = world.exports().await;
+    exports.request(RECORDING, Kind::Composed).unwrap();
+    until("it hangs", || (world.runs().len() == 4).then_some(())).await;
+    // What it reads, and what it has made.
+    for name in ["v-1.webm", "mix.webm", "sound.m4a", "part-00001.mkv"] {
+        assert!(lies_open(&recordings).contains(&world.export(".composed").join(name)), "{name}");
+    }
+    exports.close().await;
+    assert_eq!(lies_open(&recordings), [PathBuf::new(); 0]);
+    // A process that was killed.
+    fs::create_dir(world.export(".composed")).unwrap();
+    fs::write(world.export(".composed/v-1.webm"), [0x1a, 0x45, 0xdf, 0xa3]).unwrap();
+    let exports = world.exports().await;
+    until("it hangs again, from the beginning", || (world.runs().len() == 5).then_some(())).await;
+    exports.close().await;
+    world.let_go();
+    let exports = world.exports().await;
+    let job = ended(&exports, Kind::Composed).await;
+    assert_eq!((job.state, &job.error), (JobState::Done, &None));
+    until("the work is tidied", || (!world.export(".composed").exists()).then_some(())).await;
+    assert_eq!(lies_open(&recordings), [PathBuf::new(); 0]);
+    let folder = world.recordings.open(RECORDING).unwrap();
+    let film = folder.read(&Exports::file(Kind::Composed)).unwrap();
+    assert_eq!(job.bytes, Some(film.len() as u64));
+    fs::write(world.path().join("film.mp4"), film).unwrap();
+    let probe = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"];
+    let probed = Command::new("ffprobe").args(probe).arg(world.path().join("film.mp4")).output().unwrap();
+    let seconds: f64 = String::from_utf8(probed.stdout).unwrap().trim().parse().unwrap();
+    assert!((seconds - 6.0).abs() < 0.1, "{seconds}");
+    exports.request(RECORDING, Kind::Copy).unwrap();
+    assert_eq!(ended(&exports, Kind::Copy).await.state, JobState::Done);
+    assert!(exports.remove(RECORDING, Kind::Copy).await.unwrap());
+    exports.close().await;
+}
+
 #[tokio::test]
 async fn a_zip_has_it_all() {
-    let world = World::new();
+    zip_has_it_all(World::new()).await;
+    zip_has_it_all(World::with(1, Keys::of(&[1]))).await;
+}
+
+async fn zip_has_it_all(world: World) {
     let folder = world.path().join("recordings").join(RECORDING);
     let manifest = world.recordings.manifest(RECORDING).unwrap();
     let mut pieces = zip::stream(&world.recordings, manifest.clone(), "Knots 2026".into());
@@ -315,7 +381,7 @@ async fn a_zip_has_it_all() {
         let mut found = Vec::new();
         // Its checksum is tested at the end.
         std::io::copy(&mut archive.by_name(&format!("Knots 2026/{name}")).unwrap(), &mut found).unwrap();
-        assert!(found == fs::read(folder.join(name)).unwrap(), "{name}");
+        assert!(found == world.recordings.open(RECORDING).unwrap().read(name).unwrap(), "{name}");
     }
     // A file that is missing is an error, and no archive that only looks whole.
     fs::remove_file(folder.join("mix.webm")).unwrap();

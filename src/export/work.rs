@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use recording::export::{self, Kind, Options, Plan, PlanError, RESULT_FILE, Step};
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use super::ExportsConfig;
 use super::ffmpeg::{self, FfmpegError};
-use super::job::{Job, JobError, JobState, Place};
+use super::job::{Job, JobError, JobState, Place, result_name};
 use crate::clock;
 use crate::metrics::{Counted, Metrics};
-use crate::record::{Recordings, UploadError};
+use crate::record::{Folder, Recordings, UploadError};
 
 /// What the plan in a folder of work was: parts of another do not fit together.
 const PLAN_FILE: &str = "plan";
@@ -76,17 +76,28 @@ impl Told {
     }
 }
 
+/// Where `ffmpeg` is at work, and the folder of the work as seen from there. Of a sealed recording the work has what it reads; else it is where the
+/// recording is.
+fn workplace(folder: &Folder, kind: Kind) -> (PathBuf, String) {
+    let place = Place { recording: folder.path().to_owned(), kind };
+    if folder.is_sealed() {
+        (place.work(), ".".to_owned())
+    } else {
+        (place.recording.clone(), place.work_name())
+    }
+}
+
 /// The plan of an export of a recording that is in this folder. Blocks.
 pub(super) fn plan(
-    folder: &Path,
+    folder: &Folder,
     manifest: &Manifest,
     kind: Kind,
     config: &ExportsConfig,
     with_text: bool,
 ) -> Result<Plan, PlanError> {
-    let timeline = std::fs::read(folder.join(&manifest.timeline)).unwrap_or_default();
+    let timeline = folder.read(&manifest.timeline).unwrap_or_default();
     let entries = timeline::read(&timeline).entries;
-    let work = Place { recording: folder.to_owned(), kind }.work_name();
+    let (_, work) = workplace(folder, kind);
     let options = Options { work, with_text, threads: config.threads, part_ms: config.part_ms };
     export::plan(kind, manifest, &entries, &options)
 }
@@ -110,16 +121,18 @@ impl Task<'_> {
         self.write(&job).await?;
         let program = ffmpeg::find(&self.config.ffmpeg).ok_or(ExportError::NoFfmpeg)?;
         self.bring_back().await?;
+        let (recordings, recording) = (self.recordings.clone(), self.recording.to_owned());
+        let folder = blocking(move || recordings.open(&recording)).await?;
         let with_text = job.kind.has_pictures() && ffmpeg::writes_text(&program).await;
-        match self.take_all(&program, job.kind, with_text).await {
+        match self.take_all(&program, &folder, job.kind, with_text).await {
             // A font may have no glyphs for a name, or such as cannot be drawn: better no names than no film.
             Err(ExportError::Ffmpeg(FfmpegError::Failed(words))) if with_text => {
                 tracing::warn!(recording = self.recording, words, "an export is tried again without names");
-                self.take_all(&program, job.kind, false).await?;
+                self.take_all(&program, &folder, job.kind, false).await?;
             }
             taken => taken?,
         }
-        self.finish(job).await
+        self.finish(folder, job).await
     }
 
     /// Has all files on the disk. What comes back from a bucket leaves again when nobody holds the recording any more.
@@ -134,8 +147,15 @@ impl Task<'_> {
     }
 
     /// Takes all steps that are not taken yet.
-    async fn take_all(&self, program: &Path, kind: Kind, with_text: bool) -> Result<(), ExportError> {
-        let plan = self.begin(kind, with_text).await?;
+    async fn take_all(
+        &self,
+        program: &Path,
+        folder: &Folder,
+        kind: Kind,
+        with_text: bool,
+    ) -> Result<(), ExportError> {
+        let plan = self.begin(folder, kind, with_text).await?;
+        let workplace = workplace(folder, kind);
         let whole: u64 = plan.steps.iter().map(|step| step.weight).sum();
         let mut done = 0;
         for step in &plan.steps {
@@ -144,7 +164,7 @@ impl Task<'_> {
                 let progress = (done as f64 + part * step.weight as f64) / whole.max(1) as f64;
                 self.tell.send_modify(|told| told.progress = progress.clamp(0.0, 1.0));
             };
-            self.take(program, step, tell).await?;
+            self.take(program, &workplace, step, tell).await?;
             // Also of a step that was taken before.
             tell(1.0);
             done += step.weight;
@@ -187,12 +207,12 @@ impl Task<'_> {
     }
 
     /// Plans, and makes the folder of the work fit for the plan.
-    async fn begin(&self, kind: Kind, with_text: bool) -> Result<Plan, ExportError> {
+    async fn begin(&self, folder: &Folder, kind: Kind, with_text: bool) -> Result<Plan, ExportError> {
         let (recordings, recording) = (self.recordings.clone(), self.recording.to_owned());
-        let (config, place) = (self.config.clone(), self.place.clone());
+        let (config, place, folder) = (self.config.clone(), self.place.clone(), folder.clone());
         blocking(move || {
             let Some(manifest) = recordings.manifest(&recording) else { return Ok(Err(ExportError::Gone)) };
-            let plan = match plan(&place.recording, &manifest, kind, &config, with_text) {
+            let plan = match plan(&folder, &manifest, kind, &config, with_text) {
                 Ok(plan) => plan,
                 Err(error) => return Ok(Err(error.into())),
             };
@@ -209,13 +229,22 @@ impl Task<'_> {
                     std::fs::remove_file(entry.path())?;
                 }
             }
+            if folder.is_sealed() {
+                lay_open(&folder, &manifest, &plan, &work)?;
+            }
             Ok(Ok(plan))
         })
         .await?
     }
 
     /// Takes a step, unless it was taken already.
-    async fn take(&self, program: &Path, step: &Step, part: impl Fn(f64)) -> Result<(), ExportError> {
+    async fn take(
+        &self,
+        program: &Path,
+        (at, work_name): &(PathBuf, String),
+        step: &Step,
+        part: impl Fn(f64),
+    ) -> Result<(), ExportError> {
         let work = self.place.work();
         let whole = work.join(&step.file);
         if whole.exists() {
@@ -230,11 +259,11 @@ impl Task<'_> {
         })
         .await?;
         let draft = format!(".draft-{}", crate::secrets::random_hex::<8>());
-        let output = format!("file:{}/{draft}", self.place.work_name());
+        let output = format!("file:{work_name}/{draft}");
         let arguments: Vec<String> = step.arguments.iter().cloned().chain([output]).collect();
         #[expect(clippy::cast_precision_loss, reason = "milliseconds, for a progress bar")]
         let progress = |ms: u64| part((ms as f64 / step.media_ms.max(1) as f64).min(1.0));
-        ffmpeg::run(program, &self.place.recording, &arguments, progress).await?;
+        ffmpeg::run(program, at, &arguments, progress).await?;
         blocking(move || {
             let draft = work.join(draft);
             File::open(&draft)?.sync_all()?;
@@ -245,14 +274,23 @@ impl Task<'_> {
     }
 
     /// Moves the result to its place.
-    async fn finish(&self, mut job: Job) -> Result<(), ExportError> {
+    async fn finish(&self, folder: Folder, mut job: Job) -> Result<(), ExportError> {
         let place = self.place.clone();
         let job = blocking(move || {
-            std::fs::rename(place.work().join(RESULT_FILE), place.result())?;
+            let made = place.work().join(RESULT_FILE);
+            let bytes = made.metadata()?.len();
+            if folder.is_sealed() {
+                let name = result_name(job.kind);
+                let mut sealed = folder.draft(&name, &format!("{}.draft", place.work_name()))?;
+                io::copy(&mut File::open(&made)?, &mut sealed)?;
+                sealed.place()?;
+            } else {
+                std::fs::rename(&made, place.result())?;
+            }
             job.state = JobState::Done;
             job.progress = 1.0;
             job.ended_at = Some(clock::wall());
-            job.bytes = Some(place.result().metadata()?.len());
+            job.bytes = Some(bytes);
             place.write(&job)?;
             // It is done, whatever is left: the next start removes it.
             let _ = std::fs::remove_dir_all(place.work());
@@ -262,6 +300,21 @@ impl Task<'_> {
         self.tell.send_modify(|told| *told = Told { progress: 1.0, job });
         Ok(())
     }
+}
+
+/// Lays what a plan reads of a sealed recording into the folder of the work, as it was.
+fn lay_open(folder: &Folder, manifest: &Manifest, plan: &Plan, work: &Path) -> io::Result<()> {
+    let tracks = manifest.tracks.iter().map(|track| &track.file);
+    for name in tracks.chain(manifest.mix.iter().map(|mix| &mix.file)) {
+        let input = format!("file:{name}");
+        let is_read = plan.steps.iter().any(|step| step.arguments.contains(&input));
+        if is_read && !work.join(name).exists() {
+            let draft = work.join(format!(".draft-{}", crate::secrets::random_hex::<8>()));
+            io::copy(&mut folder.file(name)?, &mut File::create(&draft)?)?;
+            std::fs::rename(&draft, work.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Files are read and written on threads that may wait.

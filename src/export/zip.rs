@@ -1,8 +1,6 @@
 //! A whole recording as one ZIP file, written while it is sent: it is nowhere else.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use recording::export;
@@ -13,7 +11,7 @@ use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::record::Recordings;
+use crate::record::{Folder, Recordings, as_written};
 
 /// What is written at once, and how many of them wait for a slow reader: a megabyte in all.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -34,7 +32,7 @@ pub fn stream(
         let written = || {
             // Nothing removes it, and what comes back from a bucket stays, until it is sent.
             let _hold = recordings.hold(&manifest.id).ok_or_else(gone)?;
-            let folder = recordings.folder(&manifest.id).ok_or_else(gone)?;
+            let folder = recordings.open(&manifest.id)?;
             let bring = || recordings.bring_back(&manifest.id, &runtime).map_err(io::Error::other);
             write(&folder, &manifest, &name, out, bring)
         };
@@ -51,7 +49,7 @@ pub fn stream(
 
 /// Writes all files of a recording, and the tables made of it, in a folder `name`. Before sound and pictures, `bring` sees to it that they are there.
 fn write(
-    folder: &Path,
+    folder: &Folder,
     manifest: &Manifest,
     name: &str,
     out: impl Write,
@@ -65,10 +63,10 @@ fn write(
             .large_file(bytes >= u64::from(u32::MAX) - 1)
             .unix_permissions(0o644)
     };
-    let timeline = std::fs::read(folder.join(&manifest.timeline))?;
+    let timeline = folder.read(&manifest.timeline)?;
     let entries = timeline::read(&timeline).entries;
     let mut texts = vec![
-        ("manifest.json", serde_json::to_vec_pretty(manifest)?),
+        ("manifest.json", serde_json::to_vec_pretty(&as_written(folder, manifest))?),
         ("chat.csv", export::chat(manifest, &entries).into_bytes()),
         ("attendance.csv", export::attendance(manifest, &entries).into_bytes()),
     ];
@@ -81,8 +79,8 @@ fn write(
     let files =
         manifest.tracks.iter().map(|track| &track.file).chain(manifest.mix.iter().map(|mix| &mix.file));
     for file in files {
-        let mut from = File::open(folder.join(file))?;
-        let bytes = from.metadata()?.len();
+        let mut from = folder.file(file)?;
+        let bytes = from.plain_bytes();
         zip.start_file(format!("{name}/{file}"), options(bytes))?;
         // Not more than was announced, whatever happens to the file.
         io::copy(&mut (&mut from).take(bytes), &mut zip)?;

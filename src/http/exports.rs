@@ -1,15 +1,11 @@
 //! Exports of recordings: jobs, and the files that come of them. See `docs/http.md`.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use hyper::body::Frame;
 use recording::export::{self, Kind};
 use recording::manifest::{Manifest, State as RecordingState};
 use recording::timeline;
@@ -18,15 +14,13 @@ use serde_json::{Value, json};
 use signaling::message::{ErrorCode, ErrorReply};
 use signaling::replay;
 use signaling::time::Timestamp;
-use tokio::sync::mpsc;
-use tower::ServiceExt;
-use tower_http::services::ServeFile;
 
 use super::App;
 use super::api::public_url;
 use super::auth::Viewer;
 use super::error::{Failure, not_found};
-use super::recordings::{blocking, find, forbidden};
+use super::recordings::{blocking, find, forbidden, serve};
+use super::stream::Pieces;
 use crate::clock;
 use crate::export::{Exports, Job, JobState, RequestError, zip};
 
@@ -168,10 +162,10 @@ async fn file(
     let exports = exports(&app).await?.clone();
     let mut response = match kind {
         Kind::Chat | Kind::Attendance => {
-            let folder = app.recordings.as_ref().and_then(|recordings| recordings.folder(&id));
-            let Some(folder) = folder else { return Err(not_found().await) };
+            let Some(recordings) = app.recordings.clone() else { return Err(not_found().await) };
             let table = blocking(move || -> std::io::Result<String> {
-                let entries = timeline::read(&std::fs::read(folder.join(&manifest.timeline))?).entries;
+                let folder = recordings.open(&id)?;
+                let entries = timeline::read(&folder.read(&manifest.timeline)?).entries;
                 let make = if kind == Kind::Chat { export::chat } else { export::attendance };
                 Ok(make(&manifest, &entries))
             });
@@ -184,13 +178,13 @@ async fn file(
             Body::new(Pieces(zip::stream(recordings, manifest, name))).into_response()
         }
         Kind::Composed | Kind::Screen | Kind::Sound | Kind::Copy => {
+            let Some(recordings) = app.recordings.clone() else { return Err(not_found().await) };
             let done = move || {
-                exports.job(&id, kind).filter(|job| job.state == JobState::Done).and(exports.file(&id, kind))
+                let job = exports.job(&id, kind).filter(|job| job.state == JobState::Done)?;
+                Some((job.bytes, recordings.open(&id)))
             };
-            let Some(path) = blocking(done).await? else { return Err(not_found().await) };
-            // The service does not fail: what goes wrong is an answer.
-            let Ok(response) = ServeFile::new(path).oneshot(request).await;
-            response.map(Body::new)
+            let Some((bytes, folder)) = blocking(done).await? else { return Err(not_found().await) };
+            serve(&folder.map_err(unreadable)?, &Exports::file(kind), bytes, request).await?
         }
     };
     if response.status().is_success() {
@@ -244,7 +238,7 @@ fn refused(error: RequestError) -> Failure {
 }
 
 fn unreadable(error: std::io::Error) -> Failure {
-    tracing::error!(%error, "a recording's timeline cannot be read");
+    tracing::error!(%error, "a recording cannot be read");
     ErrorReply::new(ErrorCode::Unavailable, "the recording cannot be read now").into()
 }
 
@@ -296,21 +290,6 @@ fn disposition(name: &str, extension: &str) -> HeaderValue {
     let text =
         format!("attachment; filename=\"{plain}.{extension}\"; filename*=UTF-8''{encoded}.{extension}");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("attachment"))
-}
-
-/// A body whose pieces come from elsewhere.
-struct Pieces(mpsc::Receiver<std::io::Result<Vec<u8>>>);
-
-impl hyper::body::Body for Pieces {
-    type Data = axum::body::Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
-    }
 }
 
 #[cfg(test)]

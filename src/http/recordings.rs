@@ -1,5 +1,6 @@
 //! Recordings: the list, one of them, its files, links to it, and its end. See `docs/http.md`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use recording::manifest::Manifest;
+use recording::manifest::{self, Manifest};
 use serde::Deserialize;
 use serde_json::json;
 use signaling::message::{ErrorCode, ErrorReply};
@@ -21,9 +22,9 @@ use super::App;
 use super::api::public_url;
 use super::auth::Viewer;
 use super::error::{Failure, not_found};
-use super::range::{Wanted, wanted};
+use super::stream;
 use crate::clock;
-use crate::record::{self, CannotRemove, CatalogueError, Keep, Recordings};
+use crate::record::{self, CannotRemove, CatalogueError, Folder, Keep, Locked, Recordings};
 
 /// Most entries of one answer, and how many when nothing is said.
 const LIST: (u32, u32) = (200, 50);
@@ -63,9 +64,17 @@ async fn list(
         return Err(Failure::bad_request(format!("limit is not between 1 and {}", LIST.0)));
     }
     let recordings = recordings(&app).await?.clone();
+    // Nobody knows whose the locked ones are, or when they were.
+    let is_plain = room.is_none() && query.q.is_none() && query.before.is_none();
+    let locked = if is_plain { recordings.locked() } else { BTreeMap::new() };
     let asked = record::Query { room, text: query.q, before: query.before, limit };
     let listed = blocking(move || recordings.list(&asked)).await?.map_err(no_catalogue)?;
-    Ok(Json(json!({"recordings": listed})).into_response())
+    let mut answer = json!({"recordings": listed});
+    if !locked.is_empty() {
+        let locked = locked.into_iter().map(|(id, locked)| json!({"id": id, "key": locked.key}));
+        answer["locked"] = locked.collect();
+    }
+    Ok(Json(answer).into_response())
 }
 
 fn no_catalogue(error: CatalogueError) -> Failure {
@@ -131,7 +140,11 @@ async fn delete(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    find(&app, &viewer, &id).await?;
+    // One that is locked can be removed by whoever may remove all.
+    let is_locked = viewer == Viewer::Operator && recordings(&app).await?.locked().contains_key(&id);
+    if !is_locked {
+        find(&app, &viewer, &id).await?;
+    }
     match viewer {
         Viewer::Operator | Viewer::Staff { is_teacher: true, .. } => {}
         Viewer::Staff { .. } | Viewer::Link(_) => return Err(forbidden()),
@@ -202,15 +215,14 @@ async fn file(
     let mix = manifest.mix.as_ref().filter(|mix| mix.file == name).map(|mix| mix.bytes);
     let timeline = (manifest.timeline == name).then_some(manifest.timeline_bytes);
     let recordings = recordings(&app).await?.clone();
-    let Some((bytes, folder)) = track.or(mix).or(timeline).zip(recordings.folder(&id)) else {
-        return Err(not_found().await);
-    };
-    let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned);
-    // The service does not fail: what goes wrong is an answer.
-    let Ok(response) = ServeFile::new(folder.join(&name)).oneshot(request).await;
-    let mut response = response.map(Body::new);
+    let Some(bytes) = track.or(mix).or(timeline) else { return Err(not_found().await) };
+    let range = range_of(&request);
+    let (opening, asked) = (recordings.clone(), id.clone());
+    let folder = blocking(move || opening.open(&asked)).await?.map_err(damaged)?;
+    let ended = (manifest.state != manifest::State::Live).then_some(bytes);
+    let mut response = serve(&folder, &name, ended, request).await?;
     if response.status() == StatusCode::NOT_FOUND
-        && let Some(stored) = stored(&recordings, &id, &name, bytes, range.as_deref()).await
+        && let Some(stored) = stored(&recordings, &id, &name, &folder, bytes, range.as_deref()).await
     {
         response = stored?;
     }
@@ -226,42 +238,72 @@ async fn file(
     Ok(response)
 }
 
+fn range_of(request: &Request) -> Option<String> {
+    request.headers().get(header::RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned)
+}
+
+/// A file in the folder of a recording, also in parts; 404 when it is not there. `ended` is how long it is to be, when it does not grow any more.
+pub(super) async fn serve(
+    folder: &Folder,
+    name: &str,
+    ended: Option<u64>,
+    request: Request,
+) -> Result<Response, Failure> {
+    if !folder.is_sealed() {
+        // The service does not fail: what goes wrong is an answer.
+        let Ok(response) = ServeFile::new(folder.path().join(name)).oneshot(request).await;
+        return Ok(response.map(Body::new));
+    }
+    let (opening, named) = (folder.clone(), name.to_owned());
+    let file = match blocking(move || opening.file(&named)).await? {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(StatusCode::NOT_FOUND.into_response());
+        }
+        file => file.map_err(damaged)?,
+    };
+    let bytes = file.plain_bytes();
+    if ended.is_some_and(|ended| ended != bytes) {
+        return Err(damaged(std::io::Error::other(format!("{name} has {bytes} bytes, and had {ended:?}"))));
+    }
+    match stream::part(range_of(&request).as_deref(), bytes) {
+        Ok((part, answer)) => Ok(answer.with(stream::read(file, part))),
+        Err(beyond) => Ok(beyond),
+    }
+}
+
 /// A file that has left the disk, out of the bucket; nothing where there is none.
 async fn stored(
     recordings: &Recordings,
     id: &str,
     name: &str,
+    folder: &Folder,
     bytes: u64,
     range: Option<&str>,
 ) -> Option<Result<Response, Failure>> {
-    let (status, part) = match wanted(range, bytes) {
-        Wanted::All => (StatusCode::OK, None),
-        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
-        Wanted::Beyond => {
-            let of = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
-            return Some(Ok((StatusCode::RANGE_NOT_SATISFIABLE, of).into_response()));
-        }
+    let (part, answer) = match stream::part(range, bytes) {
+        Ok(part) => part,
+        Err(beyond) => return Some(Ok(beyond)),
     };
-    let pieces = match recordings.read_stored(id, name, part.clone()).await? {
-        Ok(pieces) => pieces,
+    match recordings.read_stored(id, name, folder, part).await? {
+        Ok(pieces) => Some(Ok(answer.with(Body::from_stream(pieces)))),
         Err(error) => {
             tracing::warn!(recording = id, %error, "the bucket does not give a file");
             let reply =
                 ErrorReply::new(ErrorCode::Unavailable, "the bucket of the recordings does not answer");
-            return Some(Err(reply.into()));
+            Some(Err(reply.into()))
         }
-    };
-    let length = part.as_ref().map_or(bytes, |part| part.end - part.start);
-    let mut response = (status, Body::from_stream(pieces)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    if let Some(part) = part {
-        let of = format!("bytes {}-{}/{bytes}", part.start, part.end - 1);
-        // Digits and signs alone.
-        headers.extend(header::HeaderValue::from_str(&of).ok().map(|of| (header::CONTENT_RANGE, of)));
     }
-    Some(Ok(response))
+}
+
+/// Something sealed that is not what was sealed, or a disk that does not give it.
+fn damaged(error: std::io::Error) -> Failure {
+    tracing::error!(%error, "a file of a recording cannot be read");
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "recording-damaged", "the recording cannot be read")
+}
+
+/// It is there, and nobody can read it here.
+fn locked(locked: &Locked) -> Failure {
+    Failure::new(StatusCode::LOCKED, "recording-locked", locked.to_string())
 }
 
 /// The recording, if this viewer may watch it. Whoever may not is not told whether it exists.
@@ -271,7 +313,11 @@ pub(super) async fn find(app: &App, viewer: &Viewer, id: &str) -> Result<Arc<Man
     }
     let recordings = recordings(app).await?.clone();
     let asked = id.to_owned();
-    let manifest = blocking(move || recordings.manifest(&asked)).await?;
+    let manifest = match blocking(move || recordings.look_up(&asked)).await? {
+        // Nobody knows of which room it is.
+        Err(_) if matches!(viewer, Viewer::Staff { .. }) => None,
+        found => found.map_err(|error| locked(&error))?,
+    };
     let may = |manifest: &Manifest| match viewer {
         Viewer::Staff { room, .. } => manifest.room == *room,
         Viewer::Operator | Viewer::Link(_) => true,

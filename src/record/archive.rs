@@ -1,9 +1,9 @@
 //! The folder of all recordings with its catalogue and tombstones: what is there, what is said about it, and its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use recording::manifest::{Manifest, State};
 use recording::retention::{Keep, Kept, Rule};
@@ -16,6 +16,7 @@ use super::catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary
 use super::in_use::InUse;
 use super::keep;
 use super::manifests::Manifests;
+use super::seal::{Folder, Keys, Locked};
 use super::tombstones::Tombstones;
 use crate::metrics::Metrics;
 
@@ -53,6 +54,9 @@ pub(super) struct Archive {
     folder: PathBuf,
     rule: Rule,
     pub catalogue: Arc<dyn Catalogue>,
+    pub keys: Keys,
+    /// Those whose key is not here, by id.
+    locked: Mutex<BTreeMap<String, Locked>>,
     pub in_use: InUse,
     manifests: Manifests,
     tombstones: Tombstones,
@@ -69,6 +73,7 @@ impl Archive {
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
         changes: Option<UnboundedSender<String>>,
+        keys: Keys,
     ) -> io::Result<Self> {
         crate::secrets::make_folder(&folder)?;
         let tombstones = Tombstones::open(&folder)?;
@@ -80,8 +85,8 @@ impl Archive {
         for tombstone in tombstones.all().iter().filter(|tombstone| !listed.contains(tombstone.id.as_str())) {
             catalogue.bury(tombstone).map_err(io::Error::other)?;
         }
-        let (in_use, manifests) = (InUse::default(), Manifests::default());
-        Ok(Archive { folder, rule, catalogue, in_use, manifests, tombstones, changes, metrics })
+        let (in_use, manifests, locked) = (InUse::default(), Manifests::default(), Mutex::default());
+        Ok(Archive { folder, rule, catalogue, keys, locked, in_use, manifests, tombstones, changes, metrics })
     }
 
     /// The folder of all.
@@ -96,11 +101,32 @@ impl Archive {
         fits.then(|| self.folder.join(id))
     }
 
-    /// The manifest of a recording; none if there is no such recording.
+    /// The folder of a recording, with its files as they were written.
+    pub fn open_folder(&self, id: &str) -> io::Result<Folder> {
+        Folder::open(&self.path(id).ok_or(io::ErrorKind::NotFound)?, id, &self.keys)
+    }
+
+    /// The manifest of a recording; none if there is no such recording, or its key is not here.
     pub fn manifest(&self, id: &str) -> Option<Arc<Manifest>> {
-        let path = self.path(id)?;
+        self.look_up(id).ok().flatten()
+    }
+
+    /// The manifest of a recording; none if there is no such recording.
+    ///
+    /// # Errors
+    /// When its key is not here.
+    pub fn look_up(&self, id: &str) -> Result<Option<Arc<Manifest>>, Locked> {
         // A backup that was laid back does not count.
-        if self.tombstones.has(id) { None } else { self.manifests.read(id, &path) }
+        let path = self.path(id).filter(|_| !self.tombstones.has(id));
+        path.map_or(Ok(None), |path| self.manifests.read(id, &path, &self.keys))
+    }
+
+    /// Those whose key is not here, with its id.
+    pub fn locked(&self) -> BTreeMap<String, Locked> {
+        // It is never half changed.
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        locked.retain(|id, _| !self.tombstones.has(id));
+        locked
     }
 
     /// Ids of what has a folder.
@@ -112,8 +138,22 @@ impl Archive {
 
     /// Puts a recording into the catalogue as it is now. That this fails is logged: the next start does it again.
     pub fn put(&self, id: &str) {
-        let Some((folder, manifest)) = self.path(id).zip(self.manifest(id)) else { return };
-        let keep_until = match keep::read(&folder) {
+        let manifest = match self.look_up(id) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return,
+            Err(locked) => {
+                tracing::warn!(
+                    recording = id,
+                    key = locked.key,
+                    "a recording is locked: its key is not here"
+                );
+                self.locked.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), locked);
+                return;
+            }
+        };
+        // Removed meanwhile.
+        let Ok(folder) = self.open_folder(id) else { return };
+        let keep_until = match keep::read(folder.path()) {
             Ok(keep) => keep.map(keep::to_text),
             Err(error) => {
                 tracing::error!(recording = id, %error, "how long a recording is kept cannot be read: it is kept");

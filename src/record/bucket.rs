@@ -117,6 +117,11 @@ impl Bucket {
         Ok(pieces.map_ok(|piece| piece.to_vec()).boxed())
     }
 
+    /// How long a file is.
+    pub async fn bytes(&self, path: &Path) -> Result<u64> {
+        Ok(self.objects.head(path).await?.size)
+    }
+
     /// The BLAKE3 of what is there, and how many bytes it has.
     pub async fn digest(&self, path: &Path) -> Result<(String, u64)> {
         let mut pieces = self.read(path, None).await?;

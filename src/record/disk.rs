@@ -1,9 +1,7 @@
 //! The disk's thread: the only one that writes recordings, and that waits for a disk.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,6 +14,7 @@ use recording::recorder::FileId;
 use super::archive::Archive;
 use super::files::{has_manifest, write_manifest};
 use super::in_use::Hold;
+use super::seal::{self, Folder};
 use super::together::Together;
 use super::{Message, finish};
 
@@ -128,16 +127,15 @@ struct Thread {
     together: Together,
 }
 
-#[derive(Default)]
 struct Writing {
+    folder: Folder,
     files: BTreeMap<FileId, Open>,
     /// Until it is finished.
     _hold: Option<Hold>,
 }
 
 struct Open {
-    handle: File,
-    len: u64,
+    file: seal::Writing,
     /// Something was written that is not safe yet.
     dirty: bool,
 }
@@ -157,7 +155,7 @@ impl Thread {
                 let failed = Message::DiskFailed { recording: recording.to_string(), full };
                 let _ = self.messages.send(failed);
                 // What there is, is whole up to its last frames.
-                if finish::repair(&self.archive.folder().join(&*recording)).is_some() {
+                if writing.as_ref().is_some_and(|writing| finish::repair(&writing.folder).is_some()) {
                     self.archive.put(&recording);
                 }
                 drop(writing);
@@ -167,34 +165,33 @@ impl Thread {
     }
 
     fn carry_out(&mut self, recording: &Arc<str>, work: Work) -> io::Result<()> {
-        let folder = self.archive.folder().join(&**recording);
-        let writing = self.writing.entry(recording.clone()).or_default();
-        let files = &mut writing.files;
         let not_open = || io::Error::other("a file that is not open");
+        if let Work::Begin { hold } = work {
+            let path = self.archive.folder().join(&**recording);
+            let folder = Folder::begin(&path, recording, &self.archive.keys)?;
+            let writing = Writing { folder, files: BTreeMap::new(), _hold: hold };
+            self.writing.insert(recording.clone(), writing);
+            return Ok(());
+        }
+        let Writing { folder, files, .. } = self.writing.get_mut(recording).ok_or_else(not_open)?;
         match work {
-            Work::Begin { hold } => {
-                writing._hold = hold;
-                crate::secrets::make_folder(&folder)?;
-            }
+            Work::Begin { .. } => {}
             Work::Create { file, name } => {
-                let path = folder.join(name);
-                let handle = File::options().write(true).create_new(true).open(path)?;
-                files.insert(file, Open { handle, len: 0, dirty: true });
+                files.insert(file, Open { file: folder.create(&name)?, dirty: true });
             }
             Work::Append { file, bytes } => {
                 let open = files.get_mut(&file).ok_or_else(not_open)?;
-                open.handle.write_all_at(&bytes, open.len)?;
-                open.len += bytes.len() as u64;
+                open.file.append(&bytes)?;
                 open.dirty = true;
             }
             Work::Patch { file, at, bytes } => {
                 let open = files.get_mut(&file).ok_or_else(not_open)?;
-                open.handle.write_all_at(&bytes, at)?;
+                open.file.patch(at, &bytes)?;
                 open.dirty = true;
             }
             Work::Close { file } => {
                 if let Some(open) = files.remove(&file) {
-                    open.handle.sync_data()?;
+                    open.file.finish()?;
                 }
             }
             Work::Sync => {
@@ -203,29 +200,29 @@ impl Thread {
                     let _ = self.messages.send(Message::Space { free, all });
                 }
                 let dirty = files.values().filter(|open| open.dirty).count();
-                if self.together.sync(dirty, &folder) {
+                if self.together.sync(dirty, folder.path()) {
                     let all = self.writing.values_mut().flat_map(|writing| writing.files.values_mut());
                     all.for_each(|open| open.dirty = false);
                 } else {
                     for open in files.values_mut().filter(|open| open.dirty) {
-                        open.handle.sync_data()?;
+                        open.file.sync()?;
                         open.dirty = false;
                     }
                 }
             }
             Work::Manifest(manifest) => {
-                let is_first = !has_manifest(&folder);
-                write_manifest(&folder, &manifest)?;
+                let is_first = !has_manifest(folder);
+                write_manifest(folder, &manifest)?;
                 if is_first {
                     self.archive.put(recording);
                 }
             }
             Work::Done { manifest, end } => {
-                write_manifest(&folder, &manifest)?;
+                write_manifest(folder, &manifest)?;
                 self.archive.metrics.recordings_ended.with_label_values(&[end]).inc();
                 self.archive.put(recording);
                 self.writing.remove(recording);
-                finish::seal_later(recording, self.archive.clone());
+                finish::add_digests_later(recording, self.archive.clone());
             }
         }
         Ok(())

@@ -71,6 +71,7 @@ impl World {
             reserve_bytes: Some(free * reserve_of_free),
             retention: Rule::default(),
             bucket: None,
+            keys: Keys::default(),
         };
         let (tell, notices) = tokio::sync::mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::new(Vec::new()));

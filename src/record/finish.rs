@@ -1,8 +1,8 @@
 //! Finishing recordings: what a crash has torn, and the digests of what is whole.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,6 +12,7 @@ use recording::recover;
 
 use super::archive::Archive;
 use super::files::{read_manifest, write_manifest};
+use super::seal::{Folder, KeyFile};
 
 /// Starts the thread that, once, finishes what was live when the last process ended, removes what was half removed, and fills the
 /// catalogue.
@@ -41,7 +42,9 @@ pub(super) fn finish_all(archive: &Archive) {
 
 /// Whether something was done.
 fn finish(archive: &Archive, id: &str) -> bool {
-    let Some((folder, manifest)) = archive.path(id).zip(archive.manifest(id)) else { return false };
+    let Some((folder, manifest)) = archive.open_folder(id).ok().zip(archive.manifest(id)) else {
+        return false;
+    };
     if manifest.state == State::Live {
         // Somebody makes it.
         let Some(_claim) = archive.in_use.claim(id) else { return false };
@@ -51,14 +54,14 @@ fn finish(archive: &Archive, id: &str) -> bool {
             milliseconds = manifest.duration_ms,
             "a recording that was interrupted is whole again"
         );
-        seal(&folder);
+        add_digests(&folder);
         return true;
     }
-    !has_digests(&manifest) && seal(&folder)
+    !has_digests(&manifest) && add_digests(&folder)
 }
 
 /// Makes a whole recording of what is on the disk. Doing it again changes nothing.
-pub(super) fn repair(folder: &Path) -> Option<Manifest> {
+pub(super) fn repair(folder: &Folder) -> Option<Manifest> {
     let mut manifest = read_manifest(folder)?;
     if manifest.state != State::Live {
         return Some(manifest);
@@ -70,49 +73,52 @@ pub(super) fn repair(folder: &Path) -> Option<Manifest> {
     result.ok().map(|()| manifest)
 }
 
-fn try_repair(folder: &Path, manifest: &mut Manifest) -> io::Result<()> {
-    let read = |name: &str| match File::open(folder.join(name)) {
-        Ok(file) => {
-            let len = file.metadata()?.len();
-            Ok(Some((file, len)))
+fn try_repair(folder: &Folder, manifest: &mut Manifest) -> io::Result<()> {
+    let read = |name: &str| {
+        folder.mend(name)?;
+        match folder.file(name) {
+            Ok(file) => {
+                let bytes = file.plain_bytes();
+                Ok(Some((file, bytes)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     };
-    let timeline = match std::fs::read(folder.join(&manifest.timeline)) {
+    folder.mend(&manifest.timeline)?;
+    let timeline = match folder.read(&manifest.timeline) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read?,
     };
     let Some(plan) = recover::plan(manifest, &timeline, read)? else { return Ok(()) };
     for (name, recovery) in &plan.files {
-        let file = File::options().write(true).open(folder.join(name))?;
-        file.set_len(recovery.keep_bytes)?;
-        file.write_all_at(&recovery.append, recovery.keep_bytes)?;
+        let mut file = folder.resume(name)?;
+        file.cut(recovery.keep_bytes)?;
+        file.append(&recovery.append)?;
         for (at, bytes) in &recovery.patches {
             // The last one says that the file is finished.
-            file.sync_data()?;
-            file.write_all_at(bytes, *at)?;
+            file.sync()?;
+            file.patch(*at, bytes)?;
         }
-        file.sync_data()?;
+        file.finish()?;
     }
-    let path = folder.join(&manifest.timeline);
-    let file = File::options().write(true).create(true).truncate(false).open(path)?;
-    file.set_len(plan.timeline_bytes)?;
-    file.write_all_at(plan.timeline_append.as_bytes(), plan.timeline_bytes)?;
-    file.sync_data()?;
+    let mut file = folder.resume(&manifest.timeline)?;
+    file.cut(plan.timeline_bytes)?;
+    file.append(plan.timeline_append.as_bytes())?;
+    file.finish()?;
     *manifest = plan.manifest;
     write_manifest(folder, manifest)
 }
 
 /// Adds the digests of its files to a finished recording, on a thread of its own: a long class takes seconds to read.
-pub(super) fn seal_later(id: &str, archive: Arc<Archive>) {
+pub(super) fn add_digests_later(id: &str, archive: Arc<Archive>) {
     let id = id.to_owned();
-    let seal = move || {
-        if archive.path(&id).is_some_and(|folder| seal(&folder)) {
+    let add = move || {
+        if archive.open_folder(&id).is_ok_and(|folder| add_digests(&folder)) {
             archive.put(&id);
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("recording-seal".into()).spawn(seal) {
+    if let Err(error) = std::thread::Builder::new().name("recording-digest".into()).spawn(add) {
         tracing::error!(%error, "a recording has no digests");
     }
 }
@@ -123,7 +129,7 @@ pub(super) fn has_digests(manifest: &Manifest) -> bool {
         && manifest.mix.as_ref().is_none_or(|mix| mix.blake3.is_some())
 }
 
-/// The digest of a file, and how long it is.
+/// The digest of a file as it lies there, and how long it is.
 pub(super) fn digest(path: &Path) -> io::Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let bytes = io::copy(&mut File::open(path)?, &mut hasher)?;
@@ -131,18 +137,25 @@ pub(super) fn digest(path: &Path) -> io::Result<(String, u64)> {
 }
 
 /// Adds the digests. Whether they are there now.
-pub(super) fn seal(folder: &Path) -> bool {
+pub(super) fn add_digests(folder: &Folder) -> bool {
     let Some(mut manifest) = read_manifest(folder) else { return false };
-    let sealed = (|| {
-        for track in &mut manifest.tracks {
-            track.blake3 = Some(digest(&folder.join(&track.file))?.0);
+    let added = (|| {
+        let tracks = manifest.tracks.iter_mut().map(|track| (&track.file, &mut track.blake3));
+        let mix = manifest.mix.iter_mut().map(|mix| (&mix.file, &mut mix.blake3));
+        let mut all = BTreeMap::new();
+        for (file, blake3) in tracks.chain(mix) {
+            let found = digest(&folder.path().join(file))?.0;
+            all.insert(file.clone(), found.clone());
+            *blake3 = Some(found);
         }
-        if let Some(mix) = &mut manifest.mix {
-            mix.blake3 = Some(digest(&folder.join(&mix.file))?.0);
+        // Before the manifest, which says that this was done.
+        if let Some(mut key) = KeyFile::read(folder.path())? {
+            key.blake3 = all;
+            key.write(folder.path())?;
         }
         write_manifest(folder, &manifest)
     })();
-    match sealed {
+    match added {
         Ok(()) => true,
         // Removed meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,

@@ -26,7 +26,7 @@ use sfu::media::{Kind, Source};
 use super::archive::Archive;
 use super::disk::{self, Disk, Work};
 use super::recorder::{Live, work_of};
-use super::{Rule, SqliteCatalogue};
+use super::{Keys, Rule, SqliteCatalogue};
 use crate::metrics::Metrics;
 
 #[path = "../../recording/tests/common/mod.rs"]
@@ -383,7 +383,9 @@ fn record(folder: &Path) -> (std::path::PathBuf, Vec<u64>, f64) {
     let catalogue = Arc::new(SqliteCatalogue::open(&folder.join("recordings.db")).unwrap());
     let metrics = Arc::new(Metrics::new(Vec::new()));
     let rule = Rule::default();
-    let archive = Archive::open(folder.join("recordings"), rule, catalogue, metrics.clone(), None).unwrap();
+    let keys = Keys::default();
+    let archive =
+        Archive::open(folder.join("recordings"), rule, catalogue, metrics.clone(), None, keys).unwrap();
     let (messages, _failures) = channel();
     let (disk, thread) = disk::start(Arc::new(archive), messages).unwrap();
 

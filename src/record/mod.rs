@@ -17,14 +17,18 @@ mod finish;
 mod in_use;
 mod keep;
 mod manifests;
+mod open;
 mod recorder;
+mod remote;
 mod scrub;
+mod seal;
 mod stored;
 mod together;
 mod tombstones;
 mod upkeep;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
@@ -32,7 +36,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
 use recording::manifest::Manifest;
 use recording::space::Reserve;
 use sfu::id::RoomId;
@@ -46,15 +49,19 @@ use crate::worker::{FeedEnd, WorkerHandle};
 
 use self::archive::Archive;
 use self::bucket::Bucket;
+use self::remote::Remote;
 
 pub use archive::{CannotRemove, Listed};
 pub use bucket::BucketConfig;
 pub use catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, SqliteCatalogue};
 pub use in_use::Hold;
 pub use keep::{parse as parse_keep, to_text as keep_text};
+pub use open::{as_written, lay_open};
 pub use recording::retention::{Keep, Rule};
 pub use recording::tombstone::Reason;
+pub use remote::Pieces;
 pub use scrub::{Problem, Report, Scrub, Wrong};
+pub use seal::{Draft, Folder, Keys, KeysError, Locked, Reading, Writing, is_sealed, new_key};
 pub use upload::UploadError;
 
 /// How long somebody who watches waits for a bucket that does not answer.
@@ -112,6 +119,8 @@ pub struct RecordingsConfig {
     pub retention: Rule,
     /// Where finished recordings are brought to, if not left on the disk.
     pub bucket: Option<BucketConfig>,
+    /// What seals them, if anything does.
+    pub keys: Keys,
 }
 
 /// All recordings. Clones are the same.
@@ -127,7 +136,7 @@ struct Shared {
     /// Dropped to end the upkeep.
     upkeep: Mutex<Option<Sender<()>>>,
     /// Where files are that are not on the disk.
-    bucket: Option<Bucket>,
+    bucket: Option<Remote>,
     /// Ends what goes to the bucket.
     uploads_end: tokio::sync::watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -181,7 +190,14 @@ impl Recordings {
         let (changes, changed) = tokio::sync::mpsc::unbounded_channel();
         let changes = config.bucket.is_some().then_some(changes);
         let retention = config.retention.clone();
-        let archive = Arc::new(Archive::open(folder, retention, catalogue, metrics.clone(), changes)?);
+        let archive = Arc::new(Archive::open(
+            folder,
+            retention,
+            catalogue,
+            metrics.clone(),
+            changes,
+            config.keys.clone(),
+        )?);
         let (messages, inbox) = channel();
         let (disk, disk_thread) = disk::start(archive.clone(), messages.clone())?;
         let in_use = archive.in_use.clone();
@@ -195,7 +211,8 @@ impl Recordings {
         let mut bucket = None;
         if let Some(config) = &config.bucket {
             upload::start(archive.clone(), config, changed, uploads_ending)?;
-            bucket = Some(Bucket::open(config, READ_PATIENCE).map_err(std::io::Error::other)?);
+            let open = Bucket::open(config, READ_PATIENCE).map_err(std::io::Error::other)?;
+            bucket = Some(Remote::new(open));
         }
         let (threads, upkeep) = (Mutex::new(vec![recorder, disk_thread]), Mutex::new(Some(upkeep)));
         let shared = Shared { config, messages, archive, upkeep, bucket, uploads_end, threads };
@@ -249,12 +266,33 @@ impl Recordings {
         self.shared.archive.path(id)
     }
 
+    /// The folder of a recording, with its files as they were written.
+    ///
+    /// # Errors
+    /// When it is sealed and cannot be opened.
+    pub fn open(&self, id: &str) -> std::io::Result<Folder> {
+        self.shared.archive.open_folder(id)
+    }
+
+    /// Those whose key is not here, by id.
+    pub fn locked(&self) -> BTreeMap<String, Locked> {
+        self.shared.archive.locked()
+    }
+
     /// The manifest of a recording; none if there is no such recording.
+    ///
+    /// # Errors
+    /// When its key is not here.
+    pub fn look_up(&self, id: &str) -> Result<Option<Arc<Manifest>>, Locked> {
+        self.shared.archive.look_up(id)
+    }
+
+    /// The manifest of a recording; none if there is no such recording, or its key is not here.
     pub fn manifest(&self, id: &str) -> Option<Arc<Manifest>> {
         self.shared.archive.manifest(id)
     }
 
-    /// A file of a recording that is in the bucket, or a part of it, piece by piece. None when recordings stay on the disk.
+    /// A part of a recording's file that is in the bucket, piece by piece, as it was written. None when recordings stay on the disk.
     ///
     /// # Errors
     /// When the bucket does not give it.
@@ -262,10 +300,10 @@ impl Recordings {
         &self,
         id: &str,
         name: &str,
-        range: Option<Range<u64>>,
-    ) -> Option<Result<BoxStream<'static, Result<Vec<u8>, object_store::Error>>, object_store::Error>> {
-        let bucket = self.shared.bucket.as_ref()?;
-        Some(bucket.read(&bucket.path(id, name), range).await)
+        folder: &Folder,
+        part: Range<u64>,
+    ) -> Option<Result<Pieces, UploadError>> {
+        Some(self.shared.bucket.as_ref()?.read(id, name, folder.key(), part).await)
     }
 
     /// Brings back onto the disk what of a recording has left it for the bucket: for what needs all files there. Gives how many that were. Waits;
@@ -275,7 +313,7 @@ impl Recordings {
     /// When the bucket does not give a file as it was, or it cannot be written.
     pub fn bring_back(&self, id: &str, runtime: &tokio::runtime::Handle) -> Result<usize, UploadError> {
         match &self.shared.bucket {
-            Some(bucket) => runtime.block_on(bring::bring_back(&self.shared.archive, bucket, id)),
+            Some(bucket) => runtime.block_on(bring::bring_back(&self.shared.archive, &bucket.bucket, id)),
             None => Ok(0),
         }
     }
@@ -333,3 +371,11 @@ mod lesson_test;
 #[cfg(test)]
 #[path = "record_test.rs"]
 mod tests;
+
+#[cfg(test)]
+mod sealed_test;
+#[cfg(test)]
+pub(crate) use sealed_test::seal_all;
+
+#[cfg(test)]
+mod killed_test;

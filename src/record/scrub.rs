@@ -1,8 +1,7 @@
 //! Looks whether recordings are what they were: every file against its digest, every line of a timeline against its checksum. Takes as much
 //! memory as the longest line, and changes nothing unless it is to repair.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use recording::line;
@@ -10,7 +9,8 @@ use recording::manifest::{Manifest, State};
 use serde::Serialize;
 
 use super::files::{read_manifest, write_manifest};
-use super::finish::{digest, repair, seal};
+use super::finish::{add_digests, digest, repair};
+use super::seal::{self, Folder, KeyFile, Keys};
 use super::stored::Stored;
 
 /// Longest line of a timeline: a snapshot of a class of thousands has some megabytes.
@@ -21,6 +21,8 @@ const LINE_BYTES: u64 = 32 << 20;
 pub struct Scrub {
     /// The folder of all recordings.
     pub folder: PathBuf,
+    /// What opens those that are sealed.
+    pub keys: Keys,
     /// Whether a server uses it: what is live is being made then, and nobody else's to look at.
     pub has_server: bool,
     /// Whether to mend what can be. Only without a server.
@@ -35,6 +37,9 @@ pub struct Report {
     pub id: String,
     /// Whether it was left out because it is being made.
     pub live: bool,
+    /// The id of the key that it is sealed with, if that is not here: then its sound and pictures alone were looked at, as they lie there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked: Option<String>,
     /// Files that were read.
     pub files: u64,
     /// Bytes that were read.
@@ -121,15 +126,53 @@ impl Scrub {
         Ok(ids)
     }
 
+    /// The folder of a recording.
+    ///
+    /// # Errors
+    /// When it is sealed and cannot be opened.
+    pub fn open(&self, id: &str) -> io::Result<Folder> {
+        Folder::open(&self.folder.join(id), id, &self.keys)
+    }
+
     /// The manifest of a recording; none when it cannot be read.
-    pub fn manifest(&self, id: &str) -> Option<Manifest> {
-        read_manifest(&self.folder.join(id))
+    ///
+    /// # Errors
+    /// When it is sealed and cannot be opened.
+    pub fn manifest(&self, id: &str) -> io::Result<Option<Manifest>> {
+        Ok(read_manifest(&self.open(id)?))
+    }
+
+    /// Wraps the key of a sealed recording anew with the first key. Whether that changes anything.
+    ///
+    /// # Errors
+    /// When the key that it is wrapped with is not here, or it cannot be written.
+    pub fn rewrap(&self, id: &str) -> io::Result<bool> {
+        let folder = self.folder.join(id);
+        let Some(mut key) = KeyFile::read(&folder)? else { return Ok(false) };
+        let changed = key.rewrap(id, &self.keys)?;
+        if changed {
+            key.write(&folder)?;
+        }
+        Ok(changed)
     }
 
     /// Looks at one recording.
     pub fn look(&self, id: &str) -> Report {
-        let folder = self.folder.join(id);
-        let mut report = Report { id: id.to_owned(), live: false, files: 0, bytes: 0, problems: Vec::new() };
+        let mut report =
+            Report { id: id.to_owned(), live: false, locked: None, files: 0, bytes: 0, problems: Vec::new() };
+        let folder = match self.open(id) {
+            Ok(folder) => folder,
+            Err(error) => {
+                match seal::locked(&error) {
+                    Some(locked) => {
+                        report.locked = Some(locked.key.clone());
+                        report.look_at_locked(&self.folder.join(id));
+                    }
+                    None => report.add(seal::KEY_FILE, unreadable(&error), false),
+                }
+                return report;
+            }
+        };
         let Some(mut manifest) = read_manifest(&folder) else {
             report.add("manifest.json", Wrong::NoManifest, false);
             return report;
@@ -147,19 +190,18 @@ impl Scrub {
             }
         }
         let mut lacks_digest = Vec::new();
-        let stored = Stored::read(&folder);
+        let stored = Stored::read(folder.path());
         for (name, bytes, blake3) in files(&manifest) {
-            // It has left the disk for the bucket, which was read back then.
-            if stored.done.is_some() && stored.files.contains_key(name) && !folder.join(name).exists() {
+            if stored.has_left(folder.path(), name) {
                 continue;
             }
-            match digest(&folder.join(name)) {
+            match digest(&folder.path().join(name)) {
                 Ok((found, found_bytes)) => {
                     report.files += 1;
                     report.bytes += found_bytes;
                     match blake3 {
                         // A file of another length has another digest: one of the two says enough.
-                        _ if found_bytes != bytes => {
+                        _ if found_bytes != bytes && !folder.is_sealed() => {
                             report.add(name, Wrong::Length { expected: bytes, found: found_bytes }, false);
                         }
                         Some(expected) if *expected != found => report.add(name, Wrong::Digest, false),
@@ -173,18 +215,17 @@ impl Scrub {
             }
         }
         // What is damaged gets no digest that says it is not.
-        let sealed = self.repair && report.is_whole() && !lacks_digest.is_empty() && seal(&folder);
-        lacks_digest.iter().for_each(|name| report.add(name, Wrong::NoDigest, sealed));
+        let added = self.repair && report.is_whole() && !lacks_digest.is_empty() && add_digests(&folder);
+        lacks_digest.iter().for_each(|name| report.add(name, Wrong::NoDigest, added));
         self.look_at_timeline(&folder, &mut report);
         report
     }
 
-    fn look_at_timeline(&self, folder: &Path, report: &mut Report) {
-        // As it is after a seal.
+    fn look_at_timeline(&self, folder: &Folder, report: &mut Report) {
+        // As it is with new digests.
         let Some(manifest) = read_manifest(folder) else { return };
         let name = manifest.timeline.as_str();
-        let path = folder.join(name);
-        let (damaged, bytes) = match File::open(&path).and_then(|file| sift(file, &mut io::sink())) {
+        let (damaged, bytes) = match folder.file(name).and_then(|file| sift(file, &mut io::sink())) {
             Ok(found) => found,
             Err(error) => return report.add(name, unreadable(&error), false),
         };
@@ -207,6 +248,23 @@ impl Scrub {
 }
 
 impl Report {
+    /// What can be said without the key. A recording without digests is being made, or was cut off.
+    fn look_at_locked(&mut self, folder: &Path) {
+        let Ok(Some(key)) = KeyFile::read(folder) else { return };
+        let stored = Stored::read(folder);
+        for (name, blake3) in key.blake3.iter().filter(|(name, _)| !stored.has_left(folder, name)) {
+            match digest(&folder.join(name)) {
+                Ok((found, bytes)) => {
+                    (self.files, self.bytes) = (self.files + 1, self.bytes + bytes);
+                    if found != *blake3 {
+                        self.add(name, Wrong::Digest, false);
+                    }
+                }
+                Err(error) => self.add(name, unreadable(&error), false),
+            }
+        }
+    }
+
     fn add(&mut self, file: &str, what: Wrong, repaired: bool) {
         self.problems.push(Problem { file: file.to_owned(), what, repaired });
     }
@@ -226,7 +284,7 @@ fn files(manifest: &Manifest) -> impl Iterator<Item = (&str, u64, Option<&String
 }
 
 /// Copies the lines that are whole. Gives how many are not, and how many bytes were read.
-fn sift(file: File, whole: &mut impl Write) -> io::Result<(u64, u64)> {
+fn sift(file: impl Read, whole: &mut impl Write) -> io::Result<(u64, u64)> {
     let mut file = BufReader::new(file);
     let (mut damaged, mut bytes, mut text) = (0, 0, Vec::new());
     loop {
@@ -244,19 +302,15 @@ fn sift(file: File, whole: &mut impl Write) -> io::Result<(u64, u64)> {
 }
 
 /// Leaves the damaged lines out of a timeline, which else ends at the first of them. What it was is kept beside it.
-fn mend(folder: &Path, manifest: &Manifest) -> io::Result<()> {
-    let path = folder.join(&manifest.timeline);
-    let draft = folder.join(".timeline.draft");
-    let mut whole = BufWriter::new(File::create(&draft)?);
-    sift(File::open(&path)?, &mut whole)?;
-    let whole = whole.into_inner().map_err(io::IntoInnerError::into_error)?;
-    whole.sync_data()?;
-    let timeline_bytes = whole.metadata()?.len();
-    let damaged = folder.join(format!("{}.damaged", manifest.timeline));
+fn mend(folder: &Folder, manifest: &Manifest) -> io::Result<()> {
+    let name = &manifest.timeline;
+    let mut whole = folder.draft(name, ".timeline.draft")?;
+    sift(folder.file(name)?, &mut whole)?;
+    let damaged = folder.path().join(format!("{name}.damaged"));
     if !damaged.exists() {
-        std::fs::hard_link(&path, &damaged)?;
+        std::fs::hard_link(folder.path().join(name), &damaged)?;
     }
-    std::fs::rename(&draft, &path)?;
+    let timeline_bytes = whole.place()?;
     write_manifest(folder, &Manifest { timeline_bytes, ..manifest.clone() })
 }
 

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use recording::timeline::{Entry, EntryKind};
@@ -22,7 +23,7 @@ impl World {
             "tracks": [{"track": 1, "file": "a-1.webm", "participant": "p", "name": "P", "source": "microphone",
                 "codec": "opus", "offsetMs": 0, "durationMs": 5, "bytes": 100_000, "clockFit": []}],
             "mix": {"file": "mix.webm", "offsetMs": 0, "durationMs": 5, "bytes": 6}});
-        write_manifest(&folder, &serde_json::from_value(manifest).unwrap()).unwrap();
+        write_manifest(&world.folder(), &serde_json::from_value(manifest).unwrap()).unwrap();
         world
     }
 
@@ -30,8 +31,13 @@ impl World {
         self.0.path().join("a").join(path)
     }
 
+    fn folder(&self) -> Folder {
+        Folder::open(&self.at(""), "a", &Keys::default()).unwrap()
+    }
+
     fn look(&self, repair: bool) -> Vec<(String, Wrong, bool)> {
-        let scrub = Scrub { folder: self.0.path().to_owned(), has_server: false, repair };
+        let scrub =
+            Scrub { folder: self.0.path().to_owned(), keys: Keys::default(), has_server: false, repair };
         assert_eq!(scrub.ids().unwrap(), ["a"]);
         let found = scrub.look("a").problems;
         found.into_iter().map(|problem| (problem.file, problem.what, problem.repaired)).collect()
@@ -104,15 +110,16 @@ fn a_timeline_loses_its_damaged_lines_and_no_others() {
 #[test]
 fn what_is_live_is_left_alone_while_a_server_runs_and_finished_when_none_does() {
     let world = World::new();
-    let live = Manifest { state: State::Live, ..read_manifest(&world.at("")).unwrap() };
-    write_manifest(&world.at(""), &live).unwrap();
-    let running = Scrub { folder: world.0.path().to_owned(), has_server: true, repair: false };
+    let live = Manifest { state: State::Live, ..read_manifest(&world.folder()).unwrap() };
+    write_manifest(&world.folder(), &live).unwrap();
+    let running =
+        Scrub { folder: world.0.path().to_owned(), keys: Keys::default(), has_server: true, repair: false };
     let report = running.look("a");
     assert!(report.live && report.is_whole() && report.files == 0);
     assert_eq!(world.look(false), [wrong("manifest.json", Wrong::Torn, false)]);
-    assert_eq!(read_manifest(&world.at("")).unwrap(), live);
+    assert_eq!(read_manifest(&world.folder()).unwrap(), live);
     // Neither file is one that can be played, so that the finished recording has its timeline alone.
     assert_eq!(world.look(true), [wrong("manifest.json", Wrong::Torn, true)]);
-    assert_eq!(read_manifest(&world.at("")).unwrap().state, State::Recovered);
+    assert_eq!(read_manifest(&world.folder()).unwrap().state, State::Recovered);
     assert_eq!(world.look(false), []);
 }

@@ -45,6 +45,11 @@ impl Stored {
         file.and_then(|file| serde_json::from_slice(&file).ok()).unwrap_or_default()
     }
 
+    /// Whether a file has left this folder for the bucket, which was read back then.
+    pub fn has_left(&self, folder: &Path, name: &str) -> bool {
+        self.done.is_some() && self.files.contains_key(name) && !folder.join(name).exists()
+    }
+
     /// Writes it.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         crate::secrets::write_private(&folder.join(STORED_FILE), &serde_json::to_vec(self)?)

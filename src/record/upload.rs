@@ -15,9 +15,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::archive::Archive;
 use super::bucket::{Bucket, BucketConfig};
-use super::files::{MANIFEST_FILE, read_manifest, write_manifest};
+use super::files::{MANIFEST_FILE, read_manifest};
 use super::finish::{digest, has_digests};
 use super::keep::KEEP_FILE;
+use super::seal::{self, KEY_FILE, KeyFile};
 use super::stored::{Sending, Stored};
 use crate::clock;
 
@@ -140,6 +141,9 @@ impl Upload {
         for id in there.iter().filter(|id| !here.contains(*id) && !self.archive.is_buried(id)) {
             match self.fetch(id).await {
                 Ok(()) => self.archive.put(id),
+                Err(UploadError::Disk(error)) if seal::locked(&error).is_some() => {
+                    tracing::warn!(recording = id, %error, "a recording stays in the bucket");
+                }
                 // The others may be whole; it is tried again within the hour.
                 Err(error) => self.failed(Some(id), &error),
             }
@@ -156,7 +160,17 @@ impl Upload {
             return Ok(());
         };
         let damaged = |what: &str| UploadError::Damaged(format!("{id}/{what}"));
-        let manifest: Manifest = serde_json::from_slice(&manifest).map_err(|_| damaged(MANIFEST_FILE))?;
+        let key = self.bucket.get(&self.bucket.path(id, KEY_FILE)).await?;
+        let data = match &key {
+            Some(key) => Some(KeyFile::parse(key)?.unwrap(id, &self.archive.keys)?),
+            None => None,
+        };
+        let plain = match &data {
+            Some(data) => seal::open_bytes(data, MANIFEST_FILE, &manifest)?,
+            None => manifest.clone(),
+        };
+        let written = manifest;
+        let manifest: Manifest = serde_json::from_slice(&plain).map_err(|_| damaged(MANIFEST_FILE))?;
         if manifest.id != id || manifest.state == State::Live || !manifest.names_are_plain() {
             return Err(damaged(MANIFEST_FILE));
         }
@@ -166,17 +180,17 @@ impl Upload {
             _ => crate::secrets::make_folder(&draft)?,
         }
         let mut stored = Stored { done: Some(clock::wall()), ..Stored::default() };
+        let mut small = vec![(MANIFEST_FILE, Some(written)), (KEY_FILE, key)];
         for name in [manifest.timeline.as_str(), KEEP_FILE] {
-            if let Some(body) = self.bucket.get(&self.bucket.path(id, name)).await? {
-                std::fs::write(draft.join(name), &body)?;
-                stored.files.insert(name.to_owned(), blake3::hash(&body).to_hex().to_string());
-            }
+            small.push((name, self.bucket.get(&self.bucket.path(id, name)).await?));
+        }
+        for (name, body) in small.into_iter().filter_map(|(name, body)| Some((name, body?))) {
+            crate::secrets::write_private(&draft.join(name), &body)?;
+            stored.files.insert(name.to_owned(), blake3::hash(&body).to_hex().to_string());
         }
         for (name, blake3) in digests(&manifest) {
             stored.files.extend(blake3.map(|blake3| (name.to_owned(), blake3.to_owned())));
         }
-        write_manifest(&draft, &manifest)?;
-        stored.files.insert(MANIFEST_FILE.to_owned(), digest(&draft.join(MANIFEST_FILE))?.0);
         stored.write(&draft)?;
         std::fs::rename(&draft, &folder)?;
         tracing::info!(recording = id, "a recording was found in the bucket");
@@ -189,7 +203,8 @@ impl Upload {
             self.bucket.bury(&tombstone).await?;
             return Ok(self.bucket.purge(id).await?);
         }
-        let Some(folder) = self.archive.path(id) else { return Ok(()) };
+        // One that is locked waits for its key.
+        let Ok(folder) = self.archive.open_folder(id) else { return Ok(()) };
         let Some(manifest) = read_manifest(&folder).filter(|manifest| manifest.state != State::Live) else {
             return Ok(());
         };
@@ -197,12 +212,13 @@ impl Upload {
         if !has_digests(&manifest) {
             return Ok(());
         }
-        self.send(id, &folder, &manifest, now).await?;
+        let folder = folder.path();
+        self.send(id, folder, &manifest, now).await?;
         if self.archive.is_buried(id) {
             // Removed meanwhile: what was sent after the purge goes too.
             return Ok(self.bucket.purge(id).await?);
         }
-        self.leave_disk(id, &folder, &manifest, now)?;
+        self.leave_disk(id, folder, &manifest, now)?;
         Ok(())
     }
 
@@ -219,6 +235,7 @@ impl Upload {
             digests(manifest).map(|(name, blake3)| (name.to_owned(), blake3.map(str::to_owned))).collect();
         names.push((manifest.timeline.clone(), None));
         names.push((KEEP_FILE.to_owned(), None));
+        names.push((KEY_FILE.to_owned(), None));
         names.push((MANIFEST_FILE.to_owned(), None));
         let mut sent = false;
         for (name, blake3) in names {

@@ -1,8 +1,15 @@
+use std::io::Write;
+
+use futures_util::TryStreamExt;
 use object_store::memory::InMemory;
 use recording::retention::Rule;
 use recording::tombstone::{Reason, Tombstone};
 
 use super::super::catalogue::{Query, SqliteCatalogue};
+use super::super::files::write_manifest;
+use super::super::finish::add_digests;
+use super::super::remote::Remote;
+use super::super::seal::{Folder, Keys};
 use super::*;
 use crate::metrics::Metrics;
 
@@ -14,11 +21,15 @@ struct World {
 
 impl World {
     fn new(bucket: &Bucket, local_days: u64) -> Self {
+        World::with(bucket, local_days, Keys::default())
+    }
+
+    fn with(bucket: &Bucket, local_days: u64, keys: Keys) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let catalogue = Arc::new(SqliteCatalogue::open(&folder.path().join("recordings.db")).unwrap());
         let metrics = Arc::new(Metrics::new(Vec::new()));
         let recordings = folder.path().join("recordings");
-        let archive = Archive::open(recordings, Rule::default(), catalogue, metrics, None).unwrap();
+        let archive = Archive::open(recordings, Rule::default(), catalogue, metrics, None, keys).unwrap();
         World { folder, upload: Upload { archive: Arc::new(archive), bucket: bucket.clone(), local_days } }
     }
 
@@ -29,19 +40,24 @@ impl World {
     /// A finished recording with a picture track of so many bytes.
     fn made(&self, id: &str, bytes: u64) -> Vec<u8> {
         let picture: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8 ^ (at >> 16) as u8).collect();
-        std::fs::create_dir_all(self.at(id)).unwrap();
-        std::fs::write(self.at(&format!("{id}/v-1.webm")), &picture).unwrap();
+        let folder = Folder::begin(&self.at(id), id, &self.upload.archive.keys).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let mut draft = folder.draft(name, ".draft").unwrap();
+            draft.write_all(bytes).unwrap();
+            draft.place().unwrap();
+        };
+        write("v-1.webm", &picture);
         let chat = serde_json::json!({"kind": "chat", "text": "trefoil"});
         let kind = recording::timeline::EntryKind::Lesson { event: chat };
         let timeline = recording::timeline::write(&recording::timeline::Entry { at_ms: 1, kind });
-        std::fs::write(self.at(&format!("{id}/timeline.ndjson")), &timeline).unwrap();
+        write("timeline.ndjson", timeline.as_bytes());
         let manifest = serde_json::json!({"version": 1, "id": id, "room": "5b", "title": "Knots", "lesson": "l", "state": "final",
             "began": "2026-11-21T09:00:00.000Z", "durationMs": 7000, "pauses": [], "timeline": "timeline.ndjson",
             "timelineBytes": timeline.len(),
             "tracks": [{"track": 1, "file": "v-1.webm", "participant": "p", "name": "P", "source": "camera",
-                "codec": "vp8", "offsetMs": 0, "durationMs": 5, "bytes": bytes, "clockFit": [],
-                "blake3": blake3::hash(&picture).to_hex().to_string()}]});
-        write_manifest(&self.at(id), &serde_json::from_value(manifest).unwrap()).unwrap();
+                "codec": "vp8", "offsetMs": 0, "durationMs": 5, "bytes": bytes, "clockFit": []}]});
+        write_manifest(&folder, &serde_json::from_value(manifest).unwrap()).unwrap();
+        assert!(add_digests(&folder));
         self.upload.archive.put(id);
         picture
     }
@@ -96,7 +112,8 @@ async fn what_is_in_the_bucket_leaves_the_disk_and_is_found_from_an_empty_one() 
     let listed = other.upload.archive.get("a").unwrap().unwrap();
     assert_eq!(listed.summary.keep_until.as_deref(), Some("forever"));
     assert!(!other.at("a/v-1.webm").exists());
-    let scrub = super::super::Scrub { folder: other.at(""), has_server: false, repair: false };
+    let scrub =
+        super::super::Scrub { folder: other.at(""), keys: Keys::default(), has_server: false, repair: false };
     assert_eq!(scrub.look("a").problems, []);
 
     // Back for an export, which holds it; then it leaves again. What is damaged there does not come.
@@ -226,4 +243,63 @@ async fn names_from_the_bucket_lead_nowhere_else() {
         world.upload.compare().await.unwrap();
         assert!(world.at("b/manifest.json").exists() && !world.at("a").exists(), "{name:?}");
     }
+}
+
+/// Of sealed recordings the bucket has nothing in the clear, and with the keys it is enough.
+#[tokio::test]
+async fn a_bucket_and_the_keys_are_enough_and_neither_alone_is() {
+    let bucket = bucket();
+    let keys = Keys::of(&[1]);
+    let world = World::with(&bucket, 0, keys.clone());
+    let picture = world.made("a", 20 << 20);
+    world.upload.settle("a", NOW).await.unwrap();
+    assert!(!world.at("a/v-1.webm").exists() && world.at("a/key.json").exists());
+    for name in ["v-1.webm", "timeline.ndjson", MANIFEST_FILE, KEY_FILE] {
+        let body = world.in_bucket("a", name).await.unwrap();
+        for word in [&b"trefoil"[..], b"Knots", &picture[1000..1016]] {
+            assert!(!body.windows(word.len()).any(|part| part == word), "{name}");
+        }
+    }
+
+    let without = World::new(&bucket, 0);
+    without.upload.compare().await.unwrap();
+    assert!(!without.at("a").exists());
+    let other = World::with(&bucket, 0, keys);
+    other.upload.compare().await.unwrap();
+    assert_eq!(other.found("trefoil"), ["a"]);
+    assert_eq!(other.upload.archive.manifest("a"), world.upload.archive.manifest("a"));
+    // Nothing of it is sent again.
+    other.upload.settle("a", NOW).await.unwrap();
+    assert_eq!(other.upload.archive.metrics.recording_upload_bytes.get(), 0);
+
+    // Watched from there, in parts.
+    let folder = other.upload.archive.open_folder("a").unwrap();
+    let remote = Remote::new(bucket.clone());
+    for (from, to) in
+        [(0, 20 << 20), (0, 1), (65_535, 65_537), (9_999_999, 12_345_678), ((20 << 20) - 1, 20 << 20)]
+    {
+        let part = remote.read("a", "v-1.webm", folder.key(), from as u64..to as u64).await.unwrap();
+        let part: Vec<Vec<u8>> = part.try_collect().await.unwrap();
+        assert!(part.concat() == picture[from..to], "{from} to {to}");
+    }
+    assert!(remote.read("a", "v-1.webm", folder.key(), 0..(20 << 20) + 1).await.is_err());
+    // Damage there is an error, and no picture.
+    let path = bucket.path("a", "v-1.webm");
+    let mut body = other.in_bucket("a", "v-1.webm").await.unwrap();
+    body[5_000_000] ^= 1;
+    bucket.put(&path, body.clone()).await.unwrap();
+    let read = async |remote: &Remote, part| -> Result<Vec<Vec<u8>>, UploadError> {
+        remote.read("a", "v-1.webm", folder.key(), part).await?.try_collect().await
+    };
+    assert!(read(&remote, 4_900_000..5_100_000).await.is_err());
+    assert!(read(&remote, 0..4_000_000).await.is_ok());
+    body.truncate(10_000_000);
+    bucket.put(&path, body).await.unwrap();
+    assert!(read(&Remote::new(bucket.clone()), 0..20 << 20).await.is_err());
+
+    // Back on the disk, as an export wants it.
+    let bucket = &world.upload.bucket;
+    bucket.put(&path, b"damaged".to_vec()).await.unwrap();
+    let brought = super::super::bring::bring_back(&other.upload.archive, bucket, "a").await;
+    assert!(matches!(brought, Err(UploadError::Differs(_))));
 }

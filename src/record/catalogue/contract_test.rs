@@ -186,6 +186,36 @@ fn sqlite(folder: &tempfile::TempDir) -> SqliteCatalogue {
 fn sqlite_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     contract(&sqlite(&folder));
+    let folder = tempfile::tempdir().unwrap();
+    contract(&SqliteCatalogue::in_memory(&folder.path().join("recordings.db")).unwrap());
+}
+
+/// A list that is in memory leaves no word in the file, also where there was one, and keeps what was removed.
+#[test]
+fn sqlite_in_memory_keeps_tombstones_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recordings.db");
+    let recording = manifest("a", "math", "Knots", "2026-11-21T09:00:00.000Z", "Ada");
+    let catalogue = sqlite(&folder);
+    put(&catalogue, &recording, &words(&[], "trefoil"));
+    catalogue.bury(&tombstone("b")).unwrap();
+    // As after a crash: what is in the log only.
+    std::mem::forget(catalogue);
+    for other in ["c", "d"] {
+        let catalogue = SqliteCatalogue::in_memory(&path).unwrap();
+        assert_eq!(ids(&catalogue, Query::default()), Vec::<String>::new());
+        put(&catalogue, &recording, &words(&[], "trefoil"));
+        catalogue.bury(&tombstone(other)).unwrap();
+        assert_eq!(ids(&catalogue, Query { text: Some("trefoil".into()), ..Query::default() }), ["a"]);
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let file = std::fs::read(entry.unwrap().path()).unwrap();
+            for word in [&b"trefoil"[..], b"Knots"] {
+                assert!(!file.windows(word.len()).any(|part| part == word));
+            }
+        }
+    }
+    let tombstones = sqlite(&folder).tombstones().unwrap();
+    assert_eq!(tombstones, ["b", "c", "d"].map(tombstone));
 }
 
 /// A list of another version is made anew by the start; tombstones are not in any folder that it is made from.

@@ -71,6 +71,23 @@ impl SqliteCatalogue {
         Ok(SqliteCatalogue { connection: Mutex::new(connection) })
     }
 
+    /// Makes a list that is nowhere but in memory: titles, names and chat of sealed recordings are not to lie on the disk. The file has the tombstones
+    /// alone, which name nobody; one with a list, of a time before, is replaced.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written.
+    pub fn in_memory(path: &Path) -> Result<Self, CatalogueError> {
+        let connection = Connection::open_in_memory()?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        replace_list(path)?;
+        connection.busy_timeout(BUSY)?;
+        // Nothing else has a table of tombstones, so that the name alone leads there.
+        connection.execute("ATTACH ? AS kept", [path.to_string_lossy()])?;
+        connection.execute_batch(&TOMBSTONES.replace("tombstones", "kept.tombstones"))?;
+        connection.execute_batch(TABLES)?;
+        Ok(SqliteCatalogue { connection: Mutex::new(connection) })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic in another call has rolled its transaction back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,6 +207,43 @@ impl Catalogue for SqliteCatalogue {
             statement.query_map(params![query.room, query.before, words, patterns, query.limit], summary)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Makes a file with the tombstones alone of one with a list. What is dropped from a file can still be read in it.
+fn replace_list(path: &Path) -> Result<(), CatalogueError> {
+    let failed = |error: std::io::Error| CatalogueError(error.to_string());
+    if !path.exists() {
+        return Ok(());
+    }
+    let old = Connection::open(path)?;
+    let has_list: bool =
+        old.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'words')", [], |row| {
+            row.get(0)
+        })?;
+    if !has_list {
+        return Ok(());
+    }
+    let draft = path.with_extension("draft");
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    old.execute_batch(TOMBSTONES)?;
+    old.execute("ATTACH ? AS kept", [draft.to_string_lossy()])?;
+    old.execute_batch(&TOMBSTONES.replace("tombstones", "kept.tombstones"))?;
+    old.execute_batch("INSERT INTO kept.tombstones SELECT * FROM main.tombstones; DETACH kept;")?;
+    // All that is in its log goes into the file. The log goes first: it must not be taken for the new file's.
+    old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    old.close().map_err(|(_, error)| error)?;
+    for end in ["-wal", "-shm"] {
+        let mut log = path.as_os_str().to_owned();
+        log.push(end);
+        match std::fs::remove_file(&log) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    std::fs::rename(&draft, path).map_err(failed)
 }
 
 fn remove(connection: &Connection, id: &str) -> Result<(), rusqlite::Error> {

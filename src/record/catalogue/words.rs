@@ -1,12 +1,12 @@
 //! What a recording can be found by, beyond its manifest: names and chat of its timeline.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use recording::manifest::Manifest;
 use recording::timeline::{self, EntryKind};
+
+use super::super::seal::Folder;
 
 /// Longest line of a timeline: a snapshot of a class of thousands has some megabytes.
 const LINE_BYTES: u64 = 32 << 20;
@@ -22,9 +22,9 @@ pub struct Words {
 
 impl Words {
     /// Reads the timeline in the folder of a recording, up to what is damaged.
-    pub fn read(folder: &Path, manifest: &Manifest) -> Self {
+    pub fn read(folder: &Folder, manifest: &Manifest) -> Self {
         let mut words = Words::default();
-        let Ok(file) = File::open(folder.join(&manifest.timeline)) else { return words };
+        let Ok(file) = folder.file(&manifest.timeline) else { return words };
         let mut file = BufReader::new(file);
         let mut line = Vec::new();
         loop {

@@ -1,0 +1,98 @@
+//! Bodies that are read while they are sent, and answers with parts of files.
+
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Frame;
+use tokio::sync::mpsc;
+
+use super::range::{Wanted, wanted};
+use crate::record::Reading;
+
+/// What is read at once, and how many of them wait for a slow reader: half a megabyte in all.
+const PIECE_BYTES: u64 = 64 << 10;
+const PIECES: usize = 8;
+
+/// A body whose pieces come from elsewhere.
+pub(super) struct Pieces(pub mpsc::Receiver<io::Result<Vec<u8>>>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
+    }
+}
+
+/// A part of a file, read on a thread that may wait. The body breaks off where the file is damaged.
+pub(super) fn read(mut file: Reading, part: Range<u64>) -> Body {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut left = part.end - part.start;
+        let sought = file.seek(SeekFrom::Start(part.start));
+        let mut next = || {
+            let mut piece = Vec::new();
+            file.by_ref().take(left.min(PIECE_BYTES)).read_to_end(&mut piece)?;
+            left -= piece.len() as u64;
+            Ok(piece)
+        };
+        let mut piece = sought.and_then(|_| next());
+        while !piece.as_ref().is_ok_and(Vec::is_empty) {
+            let is_last = piece.is_err();
+            if let Err(error) = &piece {
+                tracing::warn!(%error, "a file of a recording cannot be sent whole");
+            }
+            // Nobody may be there any more.
+            if sender.blocking_send(piece).is_err() || is_last {
+                return;
+            }
+            piece = next();
+        }
+    });
+    Body::new(Pieces(receiver))
+}
+
+/// What a request with this `Range` is answered of a file of so many bytes: all of it or a part, if it is there. The body follows.
+pub(super) fn part(range: Option<&str>, bytes: u64) -> Result<(Range<u64>, Answer), Response> {
+    match wanted(range, bytes) {
+        Wanted::All => Ok((0..bytes, Answer { of: None, length: bytes })),
+        Wanted::Part(part) => {
+            let of = Some(format!("bytes {}-{}/{bytes}", part.start, part.end - 1));
+            Ok((part.clone(), Answer { of, length: part.end - part.start }))
+        }
+        Wanted::Beyond => {
+            let of = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
+            Err((StatusCode::RANGE_NOT_SATISFIABLE, of).into_response())
+        }
+    }
+}
+
+/// An answer without its body.
+pub(super) struct Answer {
+    of: Option<String>,
+    length: u64,
+}
+
+impl Answer {
+    /// The answer with its body.
+    pub fn with(self, body: Body) -> Response {
+        let status = if self.of.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(header::CONTENT_LENGTH, self.length.into());
+        // Digits and signs alone.
+        let of = self.of.and_then(|of| HeaderValue::from_str(&of).ok());
+        headers.extend(of.map(|of| (header::CONTENT_RANGE, of)));
+        response
+    }
+}
