@@ -64,6 +64,10 @@ fn pages_are_asked_while_somebody_looks_and_no_longer() {
     world.pass(LOOK - Duration::from_millis(1));
     assert!(!world.look("o"), "the same look goes on");
     assert!(world.look("p"), "somebody else's is another");
+    world.pass(LOOK - Duration::from_secs(1));
+    world.look("p");
+    world.pass(Duration::from_secs(2));
+    assert!(world.look("o"), "theirs was over, whoever else looked");
     world.pass(LOOK - Duration::from_millis(1));
     assert_eq!(told(&world, teacher), [true]);
     world.pass(Duration::from_millis(1));
