@@ -168,6 +168,23 @@ fn the_highest_live_layer() {
     assert_eq!(decode(file), times.len());
 }
 
+/// A publisher that sends no keyframe by itself is asked for one, so that a seek has not much to decode.
+#[test]
+fn keyframes_are_asked_for_in_time() {
+    let sparse = Clip::moving(Codec::Vp8, (160, 90), 35, 25, 2500);
+    let dense = Clip::video(Codec::Vp8, (160, 90), 35);
+    let asked = |source, clip: &Clip| {
+        let start = Instant::now();
+        let disk = record(start, Stream::new(1, source).send(start, clip, &mut Random(5)), 35_000);
+        let asked = disk.keyframes_wanted.iter().map(|(at, _)| (*at - start).as_secs());
+        // What is asked for at the beginning is the first one.
+        asked.filter(|at| *at > 1).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(Source::Camera, &sparse), [10, 20, 30]);
+    assert_eq!(asked(Source::Screen, &sparse), [30]);
+    assert!(asked(Source::Camera, &dense).is_empty());
+}
+
 /// Another codec is another file; a track that ends and comes again too.
 #[test]
 fn another_codec_is_another_file() {

@@ -267,7 +267,7 @@ pub(super) async fn serve(
     }
     match stream::part(range_of(&request).as_deref(), bytes) {
         Ok((part, answer)) => Ok(answer.with(stream::read(file, part))),
-        Err(beyond) => Ok(beyond),
+        Err(beyond) => Ok(beyond.answer()),
     }
 }
 
@@ -282,7 +282,7 @@ async fn stored(
 ) -> Option<Result<Response, Failure>> {
     let (part, answer) = match stream::part(range, bytes) {
         Ok(part) => part,
-        Err(beyond) => return Some(Ok(beyond)),
+        Err(beyond) => return Some(Ok(beyond.answer())),
     };
     match recordings.read_stored(id, name, folder, part).await? {
         Ok(pieces) => Some(Ok(answer.with(Body::from_stream(pieces)))),

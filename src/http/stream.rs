@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
 use super::range::{Wanted, wanted};
 use crate::record::Reading;
 
-/// What is read at once, and how many of them wait for a slow reader: half a megabyte in all.
-const PIECE_BYTES: u64 = 64 << 10;
-const PIECES: usize = 8;
+/// What is read at once: two records.
+const PIECE_BYTES: u64 = 128 << 10;
 
 /// A body whose pieces come from elsewhere.
 pub(super) struct Pieces(pub mpsc::Receiver<io::Result<Vec<u8>>>);
@@ -33,46 +33,47 @@ impl hyper::body::Body for Pieces {
     }
 }
 
-/// A part of a file, read on a thread that may wait. The body breaks off where the file is damaged.
-pub(super) fn read(mut file: Reading, part: Range<u64>) -> Body {
-    let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        let mut left = part.end - part.start;
-        let sought = file.seek(SeekFrom::Start(part.start));
-        let mut next = || {
-            let mut piece = Vec::new();
-            file.by_ref().take(left.min(PIECE_BYTES)).read_to_end(&mut piece)?;
-            left -= piece.len() as u64;
-            Ok(piece)
-        };
-        let mut piece = sought.and_then(|_| next());
-        while !piece.as_ref().is_ok_and(Vec::is_empty) {
-            let is_last = piece.is_err();
-            if let Err(error) = &piece {
-                tracing::warn!(%error, "a file of a recording cannot be sent whole");
-            }
-            // Nobody may be there any more.
-            if sender.blocking_send(piece).is_err() || is_last {
-                return;
-            }
-            piece = next();
+/// A part of a file. Each piece is read on a thread that may wait, when the one before is sent: who stops reading holds none. The body breaks off where
+/// the file is damaged.
+pub(super) fn read(file: Reading, part: Range<u64>) -> Body {
+    Body::from_stream(stream::try_unfold((file, part), async |(mut file, part)| {
+        if part.is_empty() {
+            return Ok(None);
         }
-    });
-    Body::new(Pieces(receiver))
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = Vec::new();
+            file.seek(SeekFrom::Start(part.start))?;
+            file.by_ref().take((part.end - part.start).min(PIECE_BYTES)).read_to_end(&mut piece)?;
+            // A plain file may have become shorter.
+            let end = if piece.is_empty() { part.start } else { part.end };
+            let rest = part.start + piece.len() as u64..end;
+            Ok(Some((piece, (file, rest))))
+        });
+        let read = read.await.map_err(io::Error::other).flatten();
+        read.inspect_err(|error| tracing::warn!(%error, "a file of a recording cannot be sent whole"))
+    }))
 }
 
 /// What a request with this `Range` is answered of a file of so many bytes: all of it or a part, if it is there. The body follows.
-pub(super) fn part(range: Option<&str>, bytes: u64) -> Result<(Range<u64>, Answer), Response> {
+pub(super) fn part(range: Option<&str>, bytes: u64) -> Result<(Range<u64>, Answer), Beyond> {
     match wanted(range, bytes) {
         Wanted::All => Ok((0..bytes, Answer { of: None, length: bytes })),
         Wanted::Part(part) => {
             let of = Some(format!("bytes {}-{}/{bytes}", part.start, part.end - 1));
             Ok((part.clone(), Answer { of, length: part.end - part.start }))
         }
-        Wanted::Beyond => {
-            let of = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
-            Err((StatusCode::RANGE_NOT_SATISFIABLE, of).into_response())
-        }
+        Wanted::Beyond => Err(Beyond(bytes)),
+    }
+}
+
+/// A part was asked for that a file of so many bytes does not have.
+pub(super) struct Beyond(u64);
+
+impl Beyond {
+    /// The answer.
+    pub fn answer(self) -> Response {
+        let of = [(header::CONTENT_RANGE, format!("bytes */{}", self.0))];
+        (StatusCode::RANGE_NOT_SATISFIABLE, of).into_response()
     }
 }
 

@@ -33,15 +33,26 @@ pub fn lay_open(folder: &Folder, to: &Path) -> io::Result<u64> {
     }
     let tracks = manifest.tracks.iter().map(|track| &track.file);
     let names = tracks.chain(manifest.mix.iter().map(|mix| &mix.file)).chain([&manifest.timeline]);
-    let mut bytes = 0;
     std::fs::create_dir(to)?;
+    let written = copy_all(folder, names, to).and_then(|bytes| {
+        let plain = Folder::open(to, &manifest.id, &Keys::default())?;
+        write_manifest(&plain, &manifest)?;
+        if add_digests(&plain) { Ok(bytes) } else { Err(io::Error::other("the digests cannot be written")) }
+    });
+    if written.is_err() {
+        // Half of a recording helps nobody; that it stays changes nothing.
+        let _ = std::fs::remove_dir_all(to);
+    }
+    written
+}
+
+fn copy_all<'a>(folder: &Folder, names: impl Iterator<Item = &'a String>, to: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
     for name in names {
         let say = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
         let mut file = File::options().write(true).create_new(true).open(to.join(name))?;
         bytes += folder.file(name).and_then(|mut from| io::copy(&mut from, &mut file)).map_err(say)?;
         file.flush()?;
     }
-    let plain = Folder::open(to, &manifest.id, &Keys::default())?;
-    write_manifest(&plain, &manifest)?;
-    if add_digests(&plain) { Ok(bytes) } else { Err(io::Error::other("the digests cannot be written")) }
+    Ok(bytes)
 }

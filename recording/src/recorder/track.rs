@@ -23,9 +23,10 @@ const LAYERS: u8 = 8;
 const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there.
+/// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there, and browsers send one each 3000 frames
+/// unless somebody asks. Six cameras at once take seconds for that, and 0.2 s for ten seconds (docs/benchmarks.md, "Watching recordings").
 const CAMERA_KEYFRAME: Duration = Duration::from_secs(10);
-/// A keyframe of a shared screen is large, and keeps a slow network busy for seconds.
+/// A keyframe of a shared screen is large, and keeps a slow network busy for seconds; few frames stand between.
 const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);
 /// Whoever has sent nothing for so long is not asked.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
@@ -249,11 +250,13 @@ impl Track {
         let Some(layer) = self.layers.get(&self.target) else { return };
         let since = |at: Instant| scene.now.saturating_duration_since(at);
         let oldest = if self.source == Source::Camera { CAMERA_KEYFRAME } else { SCREEN_KEYFRAME };
+        let waits = layer.stream.needs_keyframe || self.current != Some(self.target);
+        // Who does not heed that is not asked more often for it: nothing is lost.
+        let again = if waits { ASK_AGAIN } else { oldest };
         let is_old = self.keyframe.is_some_and(|at| since(at) >= oldest && layer.last_arrival > at);
-        let waits = layer.stream.needs_keyframe || self.current != Some(self.target) || is_old;
-        if waits
+        if (waits || is_old)
             && since(layer.last_arrival) < ASK_WITHIN
-            && self.asked.is_none_or(|asked| since(asked) >= ASK_AGAIN)
+            && self.asked.is_none_or(|asked| since(asked) >= again)
         {
             self.asked = Some(scene.now);
             let (peer, source, layer) = (self.peer, self.source, self.target);
