@@ -24,7 +24,7 @@ const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there, and browsers send one each 3000 frames
-/// unless somebody asks. Six cameras at once take seconds for that, and 0.2 s for ten seconds (docs/benchmarks.md, "Watching recordings").
+/// unless somebody asks, which is two minutes of each of six cameras to decode.
 const CAMERA_KEYFRAME: Duration = Duration::from_secs(10);
 /// A keyframe of a shared screen is large, and keeps a slow network busy for seconds; few frames stand between.
 const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);

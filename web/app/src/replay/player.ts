@@ -10,6 +10,8 @@ import { Transport, type Lead } from './engine/transport';
 const TICK_MS = 100;
 /** A live file is opened anew to see its new end, but not more often than this. */
 const REOPEN_MS = 4_000;
+/** So long the sound waits for the pictures after a seek: they need not run after it then. Who takes longer is left behind, and follows. */
+const SETTLE_MS = 1_000;
 /** Short of the live end: what is written last may not be whole yet. */
 const LIVE_BEHIND_MS = 4_000;
 
@@ -55,6 +57,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   const muted = ref(false);
   const followers = new Set<Follower>();
   const voices = new Map<string, { element: HTMLAudioElement; stop: () => void }>();
+  let soughtAt = Number.NEGATIVE_INFINITY;
   const isLive = () => manifest.value.state === 'live';
 
   const sound = new Audio();
@@ -136,6 +139,21 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     }
   }
 
+  /** Takes a picture to the clock's place at once, if it can. */
+  function place(follower: Follower, now: number): void {
+    const { element, track } = follower;
+    const can = element.readyState >= HTMLMediaElement.HAVE_METADATA && isOnAir(track, transport.positionMs);
+    if (can) element.currentTime = fileTime(track, transport.positionMs) / 1_000;
+    // Else it may jump as soon as it is there.
+    follower.jumpedAt = can ? now : 0;
+  }
+
+  /** Whether pictures are still on their way to the place of the last seek. */
+  function isSettling(now: number): boolean {
+    if (now - soughtAt > SETTLE_MS) return false;
+    return [...followers].some(({ element, track }) => element.seeking && isOnAir(track, transport.positionMs));
+  }
+
   function open(follower: Follower, track: Track, now: number): void {
     follower.openedBytes = track.bytes;
     follower.openedAt = now;
@@ -149,8 +167,10 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     element.preservesPitch = true;
     open(follower, track, performance.now());
     followers.add(follower);
+    element.addEventListener('seeked', arrived);
     return () => {
       followers.delete(follower);
+      element.removeEventListener('seeked', arrived);
       element.pause();
       // Gives its decoder and its connection back at once.
       element.removeAttribute('src');
@@ -184,13 +204,20 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   function tick(): void {
     const now = performance.now();
     tendVoices();
-    const leads = lead(now);
+    const settles = transport.playing && isSettling(now);
+    if (settles) sound.pause();
+    const leads = settles ? 'stalled' : lead(now);
     waiting.value = transport.playing && leads === 'stalled';
     if (transport.tick(now, leads)) placeSound();
     if (!transport.playing && !sound.paused) sound.pause();
     for (const follower of followers) step(follower, now);
     positionMs.value = transport.positionMs;
     playing.value = transport.playing;
+  }
+
+  /** A picture has come to its place: the last one lets the sound go on. */
+  function arrived(): void {
+    if (performance.now() - soughtAt <= SETTLE_MS) tick();
   }
 
   function pause(): void {
@@ -201,7 +228,8 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   function seek(ms: number): void {
     transport.seek(ms);
     placeSound();
-    for (const follower of followers) follower.jumpedAt = 0;
+    soughtAt = performance.now();
+    for (const follower of followers) place(follower, soughtAt);
     tick();
   }
 
