@@ -105,7 +105,7 @@ $(STAMPS)/ffmpeg: scripts/need | $(STAMPS)
 	@touch $@
 
 $(STAMPS)/browsers: scripts/need | $(STAMPS)
-	@scripts/need chromium firefox ip nft openssl strace turnutils_uclient turnserver
+	@scripts/need chromium firefox ip nft openssl turnutils_uclient turnserver
 	@touch $@
 
 $(STAMPS)/foreign: scripts/need | $(STAMPS)

@@ -1,18 +1,18 @@
-//! Disks that are bad, under a server that records: a small one in memory that can be filled, and one made slow.
-//!
-//! The small disk is mounted over the recordings' folder in a mount namespace of the server's own (`unshare`); the slow one is the same with
-//! every write of the recorder's thread begun a second late (`strace`).
+//! Disks that are bad, under a server that records: a small one in memory, mounted over the recordings' folder in a mount namespace of the server's
+//! own (`unshare`), that can be filled and can be made to stand still.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 /// Size of the small disk in bytes: more than a class writes in all rounds.
 const BYTES: u64 = 1 << 30;
 /// Filled in pieces.
 const PIECE: usize = 1 << 20;
-/// What the recorder's thread waits with, and how long before each.
-const SLOW: &str = "inject=pwrite64,fdatasync,fsync,syncfs:delay_enter=1000000";
+/// How long a manifest takes into a pipe.
+const LAST_WRITE: Duration = Duration::from_millis(200);
 
 /// A command that runs `program` with such a disk at `folder`.
 pub fn with_small_disk(program: &Path, folder: &Path) -> Command {
@@ -34,10 +34,7 @@ impl Full {
     /// # Errors
     /// When not even the first piece can be written.
     pub fn fill(server: u32, folder: &Path) -> Result<Full, String> {
-        // The server's mounts, seen from here.
-        let root = Path::new("/proc").join(server.to_string()).join("root");
-        let path = root.join(folder.strip_prefix("/").unwrap_or(folder)).join(".filler");
-        let full = Full(path);
+        let full = Full(seen_from_here(server, folder).join(".filler"));
         let mut file = fs::File::create(&full.0).map_err(|error| format!("{}: {error}", full.0.display()))?;
         while std::io::Write::write(&mut file, &vec![0; PIECE]).is_ok_and(|written| written > 0) {}
         Ok(full)
@@ -50,41 +47,41 @@ impl Drop for Full {
     }
 }
 
-/// A disk whose writes are late, until this is dropped.
-pub struct Slow(Child);
+/// A disk that does not answer, until this is dropped: the recorder's thread opens a pipe that nobody reads.
+pub struct Standing(PathBuf);
 
-impl Slow {
-    /// Begins.
+impl Standing {
+    /// Begins, with the recording that a server makes at `folder`. It ends it, as its manifest goes into the pipe.
     ///
     /// # Errors
-    /// When there is no `strace`, or the server does not record.
-    pub fn begin(server: u32) -> Result<Slow, String> {
-        let tasks = Path::new("/proc").join(server.to_string()).join("task");
-        let is_disk = |task: &PathBuf| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == "recording-disk")
-        };
-        let mut threads = fs::read_dir(&tasks).map_err(|error| error.to_string())?.flatten();
-        let thread = threads.find(|task| is_disk(&task.path())).ok_or("the server does not record")?;
-        let mut strace = Command::new("strace");
-        strace.args([
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=pwrite64,fdatasync,fsync,syncfs",
-            "-e",
-            SLOW,
-            "-p",
-        ]);
-        let child = strace.arg(thread.file_name()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        child.map(Slow).map_err(|error| format!("strace cannot be started: {error}"))
+    /// When there is no recording, or no pipe can be made.
+    pub fn begin(server: u32, folder: &Path) -> Result<Standing, String> {
+        let folder = seen_from_here(server, folder);
+        let found = fs::read_dir(&folder).map_err(|error| error.to_string())?.flatten();
+        let latest = found
+            .filter(|entry| entry.path().join("manifest.json").exists())
+            .max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok());
+        let draft = latest.ok_or("nothing is recorded")?.path().join(".manifest.draft");
+        let made = Command::new("mkfifo").arg(&draft).status();
+        match made {
+            Ok(status) if status.success() => Ok(Standing(draft)),
+            other => Err(format!("mkfifo {}: {other:?}", draft.display())),
+        }
     }
 }
 
-impl Drop for Slow {
+impl Drop for Standing {
     fn drop(&mut self) {
-        // In order, so that it lets go of the thread before it ends; a signal has no safe call in the standard library.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).stderr(Stdio::null()).status();
-        let _ = self.0.wait();
+        // Whoever waits for a reader has one now, and writes what the pipe holds.
+        let reader = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&self.0);
+        std::thread::sleep(LAST_WRITE);
+        drop(reader);
+        let _ = fs::remove_file(&self.0);
     }
+}
+
+/// A folder among the mounts of a server.
+fn seen_from_here(server: u32, folder: &Path) -> PathBuf {
+    let root = Path::new("/proc").join(server.to_string()).join("root");
+    root.join(folder.strip_prefix("/").unwrap_or(folder))
 }

@@ -26,7 +26,7 @@ use signaling::lesson::Preset;
 use signaling::permission::Role;
 use sim::client::{Client, ClientConfig};
 
-use disks::{Full, Slow, with_small_disk};
+use disks::{Full, Standing, with_small_disk};
 use histogram::Histogram;
 use media::{Joining, Media, Totals};
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
@@ -493,16 +493,16 @@ impl<'a> Room<'a> {
     /// How late forwarding is without recording, with it, and with it on disks that are bad.
     fn record_on_disks(&mut self) -> Result<Vec<OnDisk>, String> {
         let server = self.target.pid.ok_or("the server's process is not known")?;
-        let names = ["not recorded", "recorded", "on a slow disk", "on a full disk"];
+        let names = ["not recorded", "recorded", "on a disk that stands still", "on a full disk"];
         let mut windows: [Vec<Window>; 4] = std::array::from_fn(|_| Vec::new());
         self.agree()?;
         for _ in 0..ROUNDS {
             windows[0].push(self.window()?);
             self.recorder("start")?;
             windows[1].push(self.window()?);
-            let slow = Slow::begin(server)?;
+            let standing = Standing::begin(server, &self.target.recordings)?;
             windows[2].push(self.window_from_now()?);
-            drop(slow);
+            drop(standing);
             self.recorder("stop")?;
             self.wait(SETTLE)?;
             self.recorder("start")?;

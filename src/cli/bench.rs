@@ -68,7 +68,7 @@ pub(super) fn command() -> Command {
                 .long("bad-disks")
                 .num_args(0)
                 .conflicts_with("url")
-                .help("Also measure while it is recorded onto a disk that is full, and one that is slow (needs unshare and strace)"),
+                .help("Also measure while it is recorded onto a disk that is full, and one that stands still (needs unshare)"),
         )
         .arg(argument("url", "URL", "A server that runs already, as http://host:port"))
         .arg(

@@ -649,6 +649,7 @@ fn lips(folder: &Path, manifest: &Manifest) {
         let every = SILENCE_EVERY_MS as f64;
         (block.data == SILENCE).then(|| ((placed - WAY_MS) / every).round() * every)
     };
+    let entries = timeline::read(&std::fs::read(folder.join(&manifest.timeline)).unwrap()).entries;
     let of_source = |source| manifest.tracks.iter().filter(move |track| track.source == source);
     for track in of_source(Source::Camera) {
         let mut sound = Vec::new();
@@ -657,10 +658,18 @@ fn lips(folder: &Path, manifest: &Manifest) {
         }
         let stall = STALL_MS.start - 500.0..STALL_MS.end + 1_500.0;
         let is_quiet = |at: f64| track.participant != "t" || !stall.contains(&at);
+        // The first picture of another layer may be older than the last of the one before, and is put behind it.
+        let changes = entries.iter().filter_map(|entry| match entry.kind {
+            EntryKind::Layer { track: of, .. } if of == track.track => Some(entry.at_ms as f64),
+            _ => None,
+        });
+        let changes: Vec<f64> = changes.collect();
+        let is_settled =
+            |at: f64| changes.iter().all(|change| !(change - 1_000.0..change + 1_000.0).contains(&at));
         let began = track.offset_ms as f64 + 6_000.0;
         let mut apart: Vec<f64> = errors(track, &of_picture)
             .into_iter()
-            .filter(|(at, _)| *at > began && is_quiet(*at))
+            .filter(|(at, _)| *at > began && is_quiet(*at) && is_settled(*at))
             .filter_map(|(at, error)| {
                 let near = sound.partition_point(|(sound_at, _)| *sound_at < at);
                 let (sound_at, sound_error) = *sound.get(near)?;

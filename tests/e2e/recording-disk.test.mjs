@@ -1,10 +1,10 @@
 // A class is recorded onto a disk that fills up, becomes read-only, or is slow: the class goes on as if nothing was, hears what becomes of its
 // recording, and can record again once the disk is well. The disk is a small one in memory, in a mount namespace of the test's own; it is
-// made slow by strace, which has each write of the recorder's thread begin two seconds late.
+// made slow by a lease on the draft of the manifest, for which the recorder's disk thread has to wait ten seconds each time.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +36,11 @@ if (!inside) {
     mount('-t', 'tmpfs', '-o', `size=${DISK}m`, 'tmpfs', disk);
     lab = await world.lab();
   });
-  after(() => world?.stop());
+  after(() => {
+    // The folder is removed with the server.
+    spawnSync('umount', ['--lazy', disk]);
+    return world?.stop();
+  });
 
   function mount(...args) {
     const ran = spawnSync('mount', args, { encoding: 'utf8' });
@@ -52,6 +56,15 @@ if (!inside) {
     rmSync(join(disk, '.filler'), { force: true });
     const bytes = Math.floor((freeMegabytes() - megabytes) * 1e6);
     if (bytes > 0) writeFileSync(join(disk, '.filler'), Buffer.alloc(bytes));
+  }
+  /** Leaves no place, also of what the recording leaves meanwhile. */
+  function fill() {
+    const piece = Buffer.alloc(100_000);
+    try {
+      for (;;) appendFileSync(join(disk, '.filler'), piece);
+    } catch (error) {
+      assert.equal(error.code, 'ENOSPC');
+    }
   }
   const empty = () => rmSync(join(disk, '.filler'), { force: true });
 
@@ -118,7 +131,7 @@ if (!inside) {
   test('a disk that is full at once', { timeout: 60_000 }, async () => {
     const failed = await ended('disk-full');
     const id = await record();
-    leave(0);
+    fill();
     await isOver();
     await goesOn();
     assert.equal(await ended('disk-full'), failed + 1);
@@ -139,14 +152,12 @@ if (!inside) {
 
   test('a disk that is slow: nobody waits for it, and nothing is lost', { timeout: 120_000 }, async () => {
     const id = await record();
-    const threads = `/proc/${world.server.pid}/task`;
-    const name = (thread) => readFileSync(join(threads, thread, 'comm'), 'utf8').trim();
-    const thread = readdirSync(threads).find((thread) => name(thread) === 'recording-disk');
-    const calls = 'pwrite64,fdatasync,fsync,syncfs';
-    const inject = [`trace=${calls}`, `inject=${calls}:delay_enter=2000000`].flatMap((part) => ['-e', part]);
-    const slow = spawn('strace', ['-qq', '-o', '/dev/null', '-p', thread, ...inject], { stdio: 'inherit' });
+    const held = [join(disk, id, '.manifest.draft'), '10'];
+    const slow = spawn('python3', [fileURLToPath(new URL('python/hold.py', import.meta.url)), ...held], {
+      stdio: 'inherit',
+    });
     const waiting = async () => (await world.server.metrics()).get('lectern_recording_queue_bytes');
-    await until('much waits for the disk', async () => (await waiting()) > 500_000, { within: 30_000 });
+    await until('much waits for the disk', async () => (await waiting()) > 100_000, { within: 30_000 });
     const from = performance.now();
     await lab.sees('ben', 'ada', 0, { frames: 50 });
     const seconds = (performance.now() - from) / 1000;
@@ -154,7 +165,7 @@ if (!inside) {
     assert.equal((await recording()).id, id);
     slow.kill('SIGTERM');
     await once(slow, 'exit');
-    await until('nothing waits any more', async () => (await waiting()) < 200_000, { within: 30_000 });
+    await until('nothing waits any more', async () => (await waiting()) < 50_000, { within: 30_000 });
     await sleep(1000);
     await stop(id);
     const kinds = new Set(timeline(id).map(({ kind }) => kind));

@@ -15,6 +15,10 @@ const REPORTS_FOR_SLOPE: usize = 6;
 const BAD_US: f64 = 15_000.0;
 /// No sender's clock is further off its nominal rate; the slope of a few reports may well be.
 const SLOPE: f64 = 300e-6;
+/// Clocks of computers are off by about so much; how far the slope of some reports is believed beyond that is a matter of how long they span.
+const USUAL_SLOPE: f64 = 50e-6;
+/// After so long without a report (a camera that was off, a layer that was not sent) the next one is the first again.
+const AWAY_US: f64 = 30e6;
 /// A report further off than three times the usual deviation is not believed …
 const SIGMAS: f64 = 3.0;
 /// … of which one is at least so large: what a busy browser needs between the two clocks of a report.
@@ -249,7 +253,13 @@ impl StreamClock {
         self.last = back;
         let ntp_us = publisher.ntp_us(report.ntp);
         let mut believed = true;
-        if let Some(line) = &self.line {
+        let was_away = self.pairs.back().is_some_and(|(last, _)| media_us - last > AWAY_US);
+        if was_away {
+            self.pairs.clear();
+            self.rejected.clear();
+            self.sifted = false;
+        }
+        if let Some(line) = self.line.as_ref().filter(|_| !was_away) {
             let off = ntp_us - line.at(media_us);
             let few = !self.sifted;
             if off.abs() > if few { JUMP_US } else { SIGMAS * line.sigma_us } {
@@ -355,5 +365,9 @@ fn fit(pairs: &VecDeque<(f64, f64)>) -> Option<Line> {
     let slope = if square > 0.0 { (product / square).clamp(1.0 - SLOPE, 1.0 + SLOPE) } else { 1.0 };
     let line = Line { media_us, ntp_us, slope, sigma_us: 0.0 };
     let deviation = pairs.iter().map(|(media, ntp)| (ntp - line.at(*media)).powi(2)).sum::<f64>() / count;
-    Some(Line { sigma_us: deviation.sqrt().max(SIGMA_MIN_US), ..line })
+    let sigma_us = deviation.sqrt().max(SIGMA_MIN_US);
+    // Between what the reports say and the nominal rate, each weighed by how well it is known: the slope of 20 s of reports tells little.
+    let (usual, known) = (USUAL_SLOPE.powi(2), if square > 0.0 { sigma_us.powi(2) / square } else { 1.0 });
+    let slope = 1.0 + (slope - 1.0) * usual / (usual + known);
+    Some(Line { sigma_us, slope, ..line })
 }
