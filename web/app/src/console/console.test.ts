@@ -5,7 +5,7 @@ import { ApiError, ConsoleApi, keyFromHash, type ConsoleRecording, type Fetch } 
 import { listAudit } from './audit';
 import { listExports, type ExportList } from './exports';
 import { choiceOf, dayOf, keepUntilOf } from './keep';
-import { listRecordings, type RecordingList } from './recordings';
+import { cancelsExport, listRecordings, type RecordingList } from './recordings';
 import { sinceStart } from './uptime';
 
 interface Call {
@@ -173,6 +173,16 @@ describe('recordings', () => {
       expect(keepUntilOf('day', none, now), none).toBeUndefined();
     const kept = (keepUntil?: string | null) => choiceOf({ keepUntil } as ConsoleRecording);
     expect([kept(), kept(null), kept('forever'), kept(end)]).toEqual(['rule', 'rule', 'forever', 'day']);
+  });
+
+  it('tell whether removing them ends an export', async () => {
+    let exports = [{ kind: 'sound', state: 'done', progress: 1 }];
+    const { api: client, calls } = api(() => Response.json({ exports }));
+    const cancels = (inUse: boolean) => cancelsExport(client, { id: 'r1', inUse } as ConsoleRecording);
+    expect([await cancels(false), calls.length]).toEqual([false, 0]);
+    expect(await cancels(true)).toBe(false);
+    exports = [...exports, { kind: 'composed', state: 'queued', progress: 0 }];
+    expect(await cancels(true)).toBe(true);
   });
 
   describe('in the list', () => {

@@ -1,5 +1,6 @@
 // The recordings of the server: searched, read on in steps, watched, shared, deleted.
 import type { ConsoleApi, ConsoleRecording } from './api';
+import { goesOn } from './exports';
 import { listInSteps, type List } from './list';
 
 /** At once; another step on request. */
@@ -26,4 +27,9 @@ export function listRecordings(api: () => ConsoleApi): RecordingList {
     replace: (recording) => (items.value = items.value?.map((item) => (item.id === recording.id ? recording : item))),
     drop: (id) => (items.value = items.value?.filter((item) => item.id !== id)),
   };
+}
+
+/** Whether removing a recording ends an export of it: one that is being made, and nothing else that works on it. */
+export async function cancelsExport(api: ConsoleApi, { id, inUse }: ConsoleRecording): Promise<boolean> {
+  return inUse === true && (await api.exports(id)).some(goesOn);
 }
