@@ -429,7 +429,7 @@ fn record(folder: &Path) -> (std::path::PathBuf, Vec<u64>, f64) {
     let claps = clapping(30, 10, &mut lesson.random);
     let voice = Sender::new(0, Source::Microphone, 0, 14, Codec::Opus);
     let theirs = |person, ssrc| Sender::new(person, Source::Microphone, 0, ssrc, Codec::Opus);
-    let students = clapping(45, 25, &mut lesson.random);
+    let students = clapping(45, 20, &mut lesson.random);
     let mut microphones = [
         Microphone { sender: voice, on: vec![minutes(0, 120)], claps: claps.clone() },
         // Muted for ten minutes.
