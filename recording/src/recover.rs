@@ -121,7 +121,7 @@ fn lengthen<F: Read + Seek>(
     let until_ms = recovered.duration_ms.min(last_ms + MIX_BEHIND_MS);
     let begun = match &torn {
         Some(torn) => Mixing::resume(torn.writer(Kind::Audio), last_ms),
-        None if recovered.duration_ms <= MIX_BEHIND_MS => Mixing::begin(),
+        None if recovered.duration_ms <= MIX_BEHIND_MS && !recovered.tracks.is_empty() => Mixing::begin(),
         None => None,
     };
     let Some(mut mix) = begun else { return Ok(torn.map_or_else(Recovery::nothing, Torn::finish)) };
