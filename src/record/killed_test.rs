@@ -1,8 +1,5 @@
 //! The kills of `recording/tests/killed.rs` once more, with the code that writes, reads and finishes files on a disk: plain ones and sealed ones.
 
-#[path = "../../recording/tests/common/mod.rs"]
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,10 +8,10 @@ use recording::manifest::{Manifest, State};
 use sfu::codec::Codec;
 use sfu::media::Source;
 
-use self::common::Random;
-use self::common::clip::Clip;
-use self::common::disk::{Disk, Write, record};
-use self::common::publisher::Stream;
+use super::clips::Random;
+use super::clips::clip::Clip;
+use super::clips::disk::{Disk, Write, record};
+use super::clips::publisher::Stream;
 use super::files::{MANIFEST_FILE, write_manifest};
 use super::finish::repair;
 use super::seal::{Folder, KEY_FILE, Keys};

@@ -24,15 +24,12 @@ use sfu::io::{RecordedPacket, SenderTime};
 use sfu::media::{Kind, Source};
 
 use super::archive::Archive;
+use super::clips::clip::Clip;
+use super::clips::{Random, run};
 use super::disk::{self, Disk, Work};
 use super::recorder::{Live, work_of};
 use super::{Keys, Rule, SqliteCatalogue};
 use crate::metrics::Metrics;
-
-#[path = "../../recording/tests/common/mod.rs"]
-mod common;
-use common::clip::Clip;
-use common::{Random, run};
 
 const SECONDS: u64 = 7_200;
 const MINUTE: u64 = 60_000;

@@ -364,6 +364,10 @@ impl std::fmt::Debug for Recordings {
     }
 }
 
+/// What the recorder's own tests are made with.
+#[cfg(test)]
+#[path = "../../recording/tests/common/mod.rs"]
+mod clips;
 #[cfg(test)]
 mod disk_test;
 #[cfg(test)]
