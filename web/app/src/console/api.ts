@@ -88,6 +88,13 @@ export interface ExportJob {
   error?: { code: string; message: string };
 }
 
+/** A step of the list of recordings. */
+export interface RecordingPage {
+  recordings: ConsoleRecording[];
+  /** Encrypted with keys that the server does not have. */
+  locked: number;
+}
+
 /** Which recordings to list. */
 export interface RecordingQuery {
   text: string;
@@ -222,15 +229,16 @@ export class ConsoleApi {
     return { url: new URL(url, origin).href, expiresAt: made.expiresAt };
   }
 
-  /** Recordings, the latest first. */
-  async recordings({ text, before, limit }: RecordingQuery): Promise<ConsoleRecording[]> {
+  /** Recordings, the latest first; and, where all are asked for, how many are locked. */
+  async recordings({ text, before, limit }: RecordingQuery): Promise<RecordingPage> {
     const query = new URLSearchParams({ limit: String(limit) });
     if (text !== '') query.set('q', text);
     if (before !== undefined) query.set('before', before);
-    const { recordings } = (await this.call('GET', `/api/recordings?${query.toString()}`)) as {
+    const { recordings, locked } = (await this.call('GET', `/api/recordings?${query.toString()}`)) as {
       recordings?: ConsoleRecording[];
+      locked?: unknown[];
     };
-    return recordings ?? [];
+    return { recordings: recordings ?? [], locked: locked?.length ?? 0 };
   }
 
   /** Says that somebody opens the console; fails when the key is wrong. */

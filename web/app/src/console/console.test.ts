@@ -127,7 +127,8 @@ describe('recordings', () => {
   it('are asked for with what is looked for, from the last one on', async () => {
     const { api: client, calls } = api(() => Response.json({ recordings: [{ id: 'r1' }] }));
     await client.recordings({ text: '', limit: 21 });
-    expect(await client.recordings({ text: 'bo & co', before: '2026-11-21T09:00:00.000Z', limit: 21 })).toHaveLength(1);
+    const page = await client.recordings({ text: 'bo & co', before: '2026-11-21T09:00:00.000Z', limit: 21 });
+    expect([page.recordings.length, page.locked]).toEqual([1, 0]);
     expect(calls.map(({ path }) => path)).toEqual([
       '/api/recordings?limit=21',
       '/api/recordings?limit=21&q=bo+%26+co&before=2026-11-21T09%3A00%3A00.000Z',
@@ -208,6 +209,21 @@ describe('recordings', () => {
       expect(list.items.value?.[4]).toMatchObject({ id: 'r4', keepUntil: 'forever' });
       list.drop('r3');
       expect(list.items.value).toHaveLength(44);
+      scope.stop();
+    });
+
+    it('say how many nobody can watch, whatever is looked for since', async () => {
+      const { api: client } = api(({ path }) => {
+        const isAll = !path.includes('q=') && !path.includes('before=');
+        return Response.json({ recordings: [recording(1)], ...(isAll && { locked: [{ id: 'a' }, { id: 'b' }] }) });
+      });
+      const scope = effectScope();
+      const list = scope.run(() => listRecordings(() => client)) as RecordingList;
+      await list.reload();
+      expect(list.locked.value).toBe(2);
+      list.text.value = 'knots';
+      await list.reload();
+      expect(list.locked.value).toBe(2);
       scope.stop();
     });
 

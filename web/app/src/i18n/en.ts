@@ -623,6 +623,10 @@ export const en = {
   'console.problem.server': 'The server gave an unexpected answer.',
   'console.problem.missing': 'That is not there.',
   'console.recordings': 'Recordings',
+  'console.recordings-locked.one':
+    '{count} recording is locked: the key that it was encrypted with is not on the server',
+  'console.recordings-locked.other':
+    '{count} recordings are locked: the keys that they were encrypted with are not on the server',
   'console.recordings-search': 'Search title, room, name',
   'console.recordings-reload': 'Load the recordings again',
   'console.recordings-more': 'Show more',

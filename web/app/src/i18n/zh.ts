@@ -608,6 +608,8 @@ export const zh: Record<MessageKey, string> = {
   'console.problem.server': '服务器返回了意外的结果。',
   'console.problem.missing': '不存在。',
   'console.recordings': '录像',
+  'console.recordings-locked.one': '{count} 个录像已锁定：服务器上没有用来加密它的密钥',
+  'console.recordings-locked.other': '{count} 个录像已锁定：服务器上没有用来加密它们的密钥',
   'console.recordings-search': '搜索标题、课堂或姓名',
   'console.recordings-reload': '重新加载录像',
   'console.recordings-more': '显示更多',
