@@ -12,7 +12,8 @@ use crate::bench::{self, Options, Scenario};
 
 /// The scenario that is no class: the relay's own.
 const RELAY: &str = "relay";
-const SCENARIOS: [&str; 4] = [Scenario::ALL[0].0, Scenario::ALL[1].0, Scenario::ALL[2].0, RELAY];
+const SCENARIOS: [&str; 5] =
+    [Scenario::ALL[0].0, Scenario::ALL[1].0, Scenario::ALL[2].0, Scenario::ALL[3].0, RELAY];
 
 const CODECS: [(&str, Codec); 4] =
     [("vp8", Codec::Vp8), ("vp9", Codec::Vp9), ("h264", Codec::H264), ("av1", Codec::Av1)];
@@ -42,7 +43,7 @@ pub(super) fn command() -> Command {
                 .value_parser(names(SCENARIOS)),
         )
         .arg(
-            argument("people", "N", "How many look on (lecture, churn: 1 to 2000; relay: 1 to 1500), or take part (seminar: 2 to 26) [default: 50, seminar 10]")
+            argument("people", "N", "How many look on (lecture, churn: 1 to 2000; relay: 1 to 1500), or take part (seminar: 2 to 26; classes: 10 to 500, by tens) [default: 50, seminar 10]")
                 .value_parser(value_parser!(u32)),
         )
         .arg(

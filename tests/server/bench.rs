@@ -95,6 +95,11 @@ fn a_small_seminar_and_people_who_come_and_go() {
     check(&seminar, 3);
     assert_eq!((&seminar["senders"], &seminar["codec"]), (&3.into(), &"h264".into()));
     assert!(seminar["limit"].is_null());
+    let classes = report(&["--scenario", "classes", "--people", "20", "--seconds", "2", "--bitrate", "200k"]);
+    check(&classes, 20);
+    // Nine receivers for each of twenty cameras, and for three voices in each of two classes; more of them is no ramp.
+    assert_eq!(classes["expectedPerSecond"], f64::from(20 * 9 * 25 + 6 * 9 * 50));
+    assert!(classes["limit"].is_null() && classes["idle"]["people"] == 20);
     let churn = report(&["--scenario", "churn", "--people", "4", "--seconds", "2", "--ramp-steps", "0"]);
     check(&churn, 4);
     assert!(churn["churn"]["cameAndWent"].as_u64().unwrap() >= 1);
@@ -105,7 +110,7 @@ fn what_is_wrong_is_said() {
     let folder = Folder::new();
     for (arguments, words) in [
         (&["--people", "0"][..], "--people: a lecture takes 1 to 2000"),
-        (&["--scenario", "party"], "possible values: lecture, seminar, churn"),
+        (&["--scenario", "party"], "possible values: lecture, seminar, classes, churn, relay"),
         (&["--bitrate", "fast"], "--bitrate"),
         (&["--url", "http://127.0.0.1:1"], "LECTERN_TOKEN_SECRET"),
         (&["--url", "http://127.0.0.1:1", "--secret", "x"], "refused"),
