@@ -357,8 +357,9 @@ if (!inside) {
         gaps.push(stillMs(picture(await desk.do('measured', 'ada'), 'ben')));
       }
       console.log(`# another address: ${gaps.join(', ')} ms without a picture, down and up`);
-      // Chromium itself learns of another address after 2.1 s (web/packages/client/src/fresh.ts).
-      assert.ok(Math.max(...gaps) < 2000, `${gaps} ms`);
+      // Chromium itself learns of another address after 2.1 s (web/packages/client/src/fresh.ts). Others see a new connection's first picture after it.
+      const down = gaps.filter((_, at) => at % 2 === 0);
+      assert.ok(Math.max(...down) < 2000 && Math.max(...gaps) < 4000, `${gaps} ms`);
       const { participants } = await world.server.rooms(room);
       assert.deepEqual(participants.map(({ identity }) => identity).sort(), ['ada', 'ben'], 'nobody is there twice');
     } finally {
