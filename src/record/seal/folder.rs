@@ -120,17 +120,14 @@ impl Folder {
         }
     }
 
-    /// Begins a file that will replace the one of this name; until then it is called otherwise, and what has that name goes.
+    /// Begins a file that will replace the one of this name; until then it is called otherwise, and what has that name is written over.
     ///
     /// # Errors
     /// What the disk says.
     pub fn draft(&self, name: &str, draft: &str) -> io::Result<Draft> {
         let draft = self.path.join(draft);
-        match std::fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let writing = Writing::create(draft.clone(), name, self.key.as_ref())?;
+        let file = File::create(&draft)?;
+        let writing = Writing::empty(file, name, self.key.as_ref())?;
         Ok(Draft { writing, waiting: Vec::new(), draft, name: self.path.join(name) })
     }
 }
@@ -198,7 +195,11 @@ pub enum Writing {
 
 impl Writing {
     fn create(path: PathBuf, name: &str, key: Option<&DataKey>) -> io::Result<Self> {
-        let file = File::options().write(true).create_new(true).open(path)?;
+        Writing::empty(File::options().write(true).create_new(true).open(path)?, name, key)
+    }
+
+    /// Of an empty file.
+    fn empty(file: File, name: &str, key: Option<&DataKey>) -> io::Result<Self> {
         match key {
             None => Ok(Writing::Plain { file, len: 0 }),
             Some(data) => Writing::begin(file, data, name),
