@@ -209,6 +209,8 @@ export class SessionMedia {
       const found = [addressesOf(RTCPeerConnection), addressesOf(fresh.PeerConnection)] as const;
       const [known, now] = await Promise.all(found);
       if (isStill() && isBehind(link.addresses, known, now)) {
+        // One of a move before it, from which nothing was made yet.
+        this.#fresh?.dispose();
         this.#fresh = fresh;
         this.events.moved();
         return;
