@@ -278,13 +278,14 @@ impl Room {
         }
     }
 
-    /// A layer has begun to send, or another stream has taken its place.
+    /// A layer has begun to send, or another stream has taken its place. `is_key`: with a keyframe, so that nobody has to be asked for one.
     pub(super) fn layer_woke(
         &mut self,
         now: Instant,
         track: TrackRef,
         layer: usize,
         restarted: bool,
+        is_key: bool,
         out: &mut Outbox,
     ) {
         if restarted {
@@ -306,5 +307,21 @@ impl Room {
             }
         }
         self.allocate_subscribers(now, track, out);
+        if track.source.kind() == Kind::Video && !is_key && self.would_show(track, layer) {
+            self.want_keyframe(now, track, layer);
+        }
+    }
+
+    /// Whether somebody who has no picture of a track would take one of this layer: the one that they wait for may not come.
+    fn would_show(&self, track: TrackRef, layer: usize) -> bool {
+        let subscribers = self.track(track).map_or(&[][..], |track| &track.subscribers);
+        subscribers.iter().any(|subscriber| {
+            let member = self.member(subscriber.member);
+            let carried = member.and_then(|member| member.slots[subscriber.slot].carried(track));
+            carried.is_some_and(|carried| {
+                carried.selector.current().is_none()
+                    && carried.selector.target().is_some_and(|target| layer <= usize::from(target.layer))
+            })
+        })
     }
 }

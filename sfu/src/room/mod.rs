@@ -605,7 +605,7 @@ impl Room {
             self.speakers.heard(now, key, level, voice);
         }
         if woke || restarted {
-            self.layer_woke(now, reference, layer_index, restarted, out);
+            self.layer_woke(now, reference, layer_index, restarted, is_key, out);
         }
         if is_recorded {
             out.outputs.push_back(Output::Record(RecordedPacket {

@@ -391,6 +391,37 @@ fn the_first_picture_is_of_a_layer_that_is_sent() {
     }
 }
 
+/// Packets may be faster than the word that somebody publishes: then the first keyframe is gone before anybody may have it, and the next is asked
+/// for when the stream shows.
+#[test]
+fn a_stream_that_is_published_after_its_first_keyframe_is_seen_at_once() {
+    for seed in sim::seeds(8) {
+        let codec = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1][seed as usize % 4];
+        let mut world = World::new(seed);
+        world.ignore_encodings();
+        let room = world.open_room();
+        let [lecturer, other] = [(); 2].map(|()| world.join(room, &Join::with(teacher())));
+        let viewer = world.join(room, &Join { viewer: true, ..Join::with(student()) });
+        world.publish(lecturer, Source::Camera, codec);
+        world.publish(other, Source::Camera, codec);
+        let sent = 1 + (seed / 4) as u8 % 3;
+        world.with_client(lecturer, |client, now| {
+            (sent..3).for_each(|layer| client.set_layer_active(now, Source::Camera, layer, false));
+        });
+        let peer = world.peer(lecturer);
+        world.command(Command::Unpublish { peer, source: Source::Camera });
+        // The viewer's network is known to carry the largest layer.
+        world.view(viewer, &[(other, Source::Camera, 1280, 720), (lecturer, Source::Camera, 640, 360)]);
+        world.run(5_000 * MS);
+        assert!(!world.sees(viewer, lecturer, Source::Camera), "seed {seed}: it is not published");
+        world.step("published").command(Command::Publish { peer, source: Source::Camera });
+        let first = world.run_until(1_000 * MS, |world| world.sees(viewer, lecturer, Source::Camera));
+        let first = first.unwrap_or_else(|| panic!("seed {seed}, {codec:?}, {sent}: no picture in a second"));
+        assert!(first <= 200 * MS, "seed {seed}, {codec:?}, {sent}: {first:?}");
+        world.assert_clean();
+    }
+}
+
 #[test]
 fn a_sender_that_suffers_is_told_of() {
     let (mut world, lecturer, viewer) = lesson(6, Codec::Vp8);
