@@ -54,8 +54,8 @@ looks('a network that lets no more UDP through: media goes on over TCP by itself
     await network.change({ up: { loss: 1 }, down: { loss: 1 } });
     await until('media goes by TCP', async () => (await lab.do('ways'))[0]?.protocol === 'tcp', { within: 20_000 });
     await Promise.all([lab.sees('ben', 'ada', 0, { frames: 20 }), desk.sees('ada', 'ben', 2, { frames: 20 })]);
-    const down = stillMs(picture(await lab.do('measured', 'ben'), 'ada'));
-    const up = stillMs(picture(await desk.do('measured', 'ada'), 'ben'));
+    const [bens, adas] = await Promise.all([lab.do('measured', 'ben'), desk.do('measured', 'ada')]);
+    const [down, up] = [stillMs(picture(bens, 'ada')), stillMs(picture(adas, 'ben'))];
     console.log(`# no UDP from one moment to the next: ${down} ms without a picture down, ${up} ms up`);
     // Chromium alone finds out after six seconds, and has moving pictures after nine.
     assert.ok(Math.max(down, up) < 7000, `${down} ms down, ${up} ms up`);

@@ -139,6 +139,8 @@ const FIELDS = {
   'outbound-rtp': [
     'rid',
     'active',
+    'packetsSent',
+    'pliCount',
     'bytesSent',
     'framesEncoded',
     'keyFramesEncoded',

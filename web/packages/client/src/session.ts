@@ -103,6 +103,8 @@ export class LecternSession extends Emitter<SessionEvents> {
   #clockOffsetMs = 0;
   /** Secret of the session on the server; undefined when the next join is a new one. */
   #session: string | undefined;
+  /** The session is to go on with another media connection: the old one is beyond repair. */
+  #needsMedia = false;
   #signal: Signal | undefined;
   /** Whether this connection has joined: requests may be sent. */
   #joined = false;
@@ -429,8 +431,8 @@ export class LecternSession extends Emitter<SessionEvents> {
     const round = this.#round;
     const resuming = this.#session !== undefined;
     try {
-      if (resuming) await this.#resume(round);
-      else await this.#joinAnew(round);
+      if (resuming && !this.#needsMedia) await this.#resume(round);
+      else await this.#joinWithMedia(round);
       this.#joinAttempts = 0;
     } catch (thrown) {
       // A connection that went meanwhile has its own round, or will have.
@@ -452,23 +454,33 @@ export class LecternSession extends Emitter<SessionEvents> {
     this.#signal?.reconnect(delay);
   }
 
-  async #joinAnew(round: number): Promise<void> {
+  /**
+   * A new session, or the one that there is with a new media connection: then the others see nobody leave, and what is published is still when
+   * the first packet arrives.
+   */
+  async #joinWithMedia(round: number): Promise<void> {
     const signal = this.#signal;
     if (!signal) return;
     this.#early = [];
     this.#media ??= this.#newMedia();
     const media = this.#media;
     const offer = await media?.offer();
-    const joined = await signal.request('join', { version: PROTOCOL_VERSION, ...offer });
+    const resume = this.#session === undefined ? {} : { resume: this.#whereItWas(this.#session) };
+    const joined = await signal.request('join', { version: PROTOCOL_VERSION, ...offer, ...resume });
     if (round !== this.#round) return;
     await media?.accept(joined.answer ?? '', joined.iceServers);
     if (round !== this.#round) return;
+    this.#needsMedia = false;
     this.#take(joined);
+  }
+
+  #whereItWas(session: string): { session: string; after: number } {
+    return { session, after: this.#feed.seq };
   }
 
   async #resume(round: number): Promise<void> {
     this.#early = [];
-    const resume = { session: this.#session ?? '', after: this.#feed.seq };
+    const resume = this.#whereItWas(this.#session ?? '');
     const joined = await this.#signal?.request('join', { version: PROTOCOL_VERSION, resume });
     if (!joined || round !== this.#round) return;
     this.#media?.takeIceServers(joined.iceServers);
@@ -531,9 +543,10 @@ export class LecternSession extends Emitter<SessionEvents> {
     if (status === 'connected') this.#setConnection({ status: 'reconnecting', cause: 'signalling' });
   }
 
-  /** Everything anew: a new session on a new connection, with a new media connection. */
+  /** A new connection with a new media connection. After a restart of the server also a new session: those that were are gone. */
   #rejoin(cause: 'media' | 'server-restart', attempt: number, delayMs = backoffMs(attempt, Math.random())): void {
-    this.#session = undefined;
+    if (cause === 'server-restart') this.#session = undefined;
+    this.#needsMedia = true;
     this.#joined = false;
     this.#round += 1;
     this.#setConnection({ status: 'reconnecting', cause });
