@@ -171,7 +171,7 @@ looks(
   },
 );
 
-// The goals are 2 and 5 % (docs/benchmarks.md has what is measured); in 15 s with encoders, decoders and the server on the same two cores one
+// The goals are 0.5, 2, 5 and 12 % (docs/benchmarks.md has what is measured); in 15 s with encoders, decoders and the server on the same two cores one
 // freeze is worth 2 %, so that what is held here is that the picture goes on.
 for (const [loss, most] of [
   [0.01, 0.05],
@@ -194,7 +194,8 @@ for (const [loss, most] of [
       lost: (down.lost - before.down.lost) / (down.sent - before.down.sent),
     };
     console.log(JSON.stringify(said));
-    assert.ok(Math.abs(said.lost - loss) < loss / 2, `the network lost ${said.lost}`);
+    // In some thousand packets.
+    assert.ok(Math.abs(said.lost - loss) < loss / 2 + 0.004, `the network lost ${said.lost}`);
     assert.ok(said.share <= most && said.longestMs <= 2000, JSON.stringify(said));
   });
 }
