@@ -12,8 +12,8 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use sfu::counters::Counters;
 
@@ -240,6 +240,8 @@ pub struct Metrics {
     pub recording_upload_bytes: IntCounter,
     pub recording_uploads_waiting: IntGauge,
     pub recording_bytes: IntCounter,
+    pub recording_packets: IntCounter,
+    pub recorder_cpu: CounterVec,
     pub recording_packets_dropped: IntCounter,
     pub recording_queue_bytes: IntGauge,
     pub recordings_refused: IntCounterVec,
@@ -276,6 +278,11 @@ impl Metrics {
         let counters = |name: &str, help: &str, label: &str| {
             let counters =
                 IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid constant name");
+            registry.register(Box::new(counters.clone())).expect("registered once");
+            counters
+        };
+        let seconds = |name: &str, help: &str, label: &str| {
+            let counters = CounterVec::new(Opts::new(name, help), &[label]).expect("a valid constant name");
             registry.register(Box::new(counters.clone())).expect("registered once");
             counters
         };
@@ -381,6 +388,15 @@ impl Metrics {
                 "lectern_recording_bytes_total",
                 "Bytes of recordings given to the disk.",
             ),
+            recording_packets: counter(
+                "lectern_recording_packets_total",
+                "Packets that recordings have taken.",
+            ),
+            recorder_cpu: seconds(
+                "lectern_recorder_cpu_seconds_total",
+                "CPU time of the recorder's threads, by what for: packets (put together into frames), mix (of the voices, and what is handed on with it), write, sync (made safe on the disk), wake.",
+                "part",
+            ),
             recording_packets_dropped: counter(
                 "lectern_recording_packets_dropped_total",
                 "Packets that no recording has, because the recorder or the disk was behind.",
@@ -473,6 +489,9 @@ impl Metrics {
             for value in values {
                 counter.with_label_values(&[value]);
             }
+        }
+        for part in ["mix", "packets", "sync", "wake", "write"] {
+            self.recorder_cpu.with_label_values(&[part]);
         }
         for kind in ["composed", "copy", "screen", "sound"] {
             for outcome in ["done", "failed"] {

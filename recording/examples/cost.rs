@@ -86,6 +86,9 @@ fn main() {
         let begun = Instant::now();
         let mut bytes = 0;
         for packet in packets {
+            while let Some(due) = recorder.poll_timeout().filter(|due| *due <= packet.arrival) {
+                recorder.handle(due, Input::Timeout);
+            }
             recorder.handle(packet.arrival, Input::Packet(packet));
             while let Some(output) = recorder.poll_output() {
                 if let recording::recorder::Output::Append { bytes: appended, .. } = black_box(output) {

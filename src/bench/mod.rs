@@ -8,6 +8,7 @@
 mod disks;
 mod histogram;
 mod media;
+mod recorder;
 mod relay;
 mod report;
 mod server;
@@ -29,6 +30,7 @@ use sim::client::{Client, ClientConfig};
 use disks::{Full, Standing, with_small_disk};
 use histogram::Histogram;
 use media::{Joining, Media, Totals};
+use recorder::Counted;
 pub use relay::{RelayReport, STEP_PEOPLE as RELAY_PEOPLE};
 pub use report::Report;
 use report::{
@@ -459,8 +461,14 @@ impl<'a> Room<'a> {
     fn record(&mut self, before: &Report) -> Result<Recording, String> {
         self.agree()?;
         self.recorder("start")?;
-        let on = self.window()?;
+        self.wait(SETTLE)?;
+        let counted = Counted::read(self.target.http);
+        let on = self.window_from_now()?;
+        let counted = counted.zip(Counted::read(self.target.http));
         self.recorder("stop")?;
+        let cost = on.cpu.map(|(all, _)| {
+            recorder::cost(on.seconds, on.recorder, all.saturating_sub(on.recorder), counted)
+        });
         let off = self.window()?;
         let nanos = |figures: &Option<Figures>| figures.as_ref().and_then(|all| all.cpu_nanos_per_packet);
         let (on_figures, off_figures) = (on.figures(), off.figures());
@@ -472,6 +480,7 @@ impl<'a> Room<'a> {
             off: off_figures,
             latency: Latency::of(&on.latency),
             latency_off: Latency::of(&off.latency),
+            recorder: cost,
         })
     }
 
@@ -683,6 +692,7 @@ struct Look {
 struct Window {
     seconds: f64,
     cpu: Option<(Duration, Duration)>,
+    recorder: Duration,
     packets: u64,
     lost: u64,
     late: u64,
@@ -699,6 +709,7 @@ impl Window {
             seconds,
             cpu: usage
                 .map(|(from, to)| (to.cpu.saturating_sub(from.cpu), to.media.saturating_sub(from.media))),
+            recorder: usage.map_or(Duration::ZERO, |(from, to)| to.recorder.saturating_sub(from.recorder)),
             packets: to.totals.packets - from.totals.packets,
             lost: to.totals.lost - from.totals.lost,
             late: to.totals.late - from.totals.late,

@@ -144,6 +144,70 @@ pub struct Recording {
     pub latency_off: Latency,
     /// CPU of the server a packet with recording, over the mean without it before and after.
     pub ratio: Option<f64>,
+    /// What the recorder itself used meanwhile.
+    pub recorder: Option<RecorderCost>,
+}
+
+/// What the recorder costs by itself.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecorderCost {
+    /// Its threads, of a core.
+    pub cpu_share: f64,
+    /// They and the tap over all else that the server used in the same time.
+    pub over_forwarding: f64,
+    /// What a recorded packet costs the media worker more: measured by itself, in this process.
+    pub tap_nanos_per_packet: f64,
+    /// Recorded; none of a server that does not count them, and then nothing for a packet.
+    pub packets_per_second: Option<f64>,
+    /// Its threads.
+    pub nanos_per_packet: Option<f64>,
+    /// What of that was for what.
+    pub parts_nanos_per_packet: Option<Parts>,
+}
+
+/// A cost, by what for.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parts {
+    /// Packets are taken, ordered and put together into frames of files.
+    pub packets: f64,
+    /// Voices are decoded, mixed and encoded, and files' new bytes handed to the disk's thread.
+    pub mix: f64,
+    /// Files are written.
+    pub write: f64,
+    /// They are made safe.
+    pub sync: f64,
+    /// Its threads fall asleep and wake up.
+    pub wake: f64,
+}
+
+impl std::ops::Sub for Parts {
+    type Output = Parts;
+
+    fn sub(self, other: Parts) -> Parts {
+        Parts {
+            packets: self.packets - other.packets,
+            mix: self.mix - other.mix,
+            write: self.write - other.write,
+            sync: self.sync - other.sync,
+            wake: self.wake - other.wake,
+        }
+    }
+}
+
+impl std::ops::Mul<f64> for Parts {
+    type Output = Parts;
+
+    fn mul(self, by: f64) -> Parts {
+        Parts {
+            packets: self.packets * by,
+            mix: self.mix * by,
+            write: self.write * by,
+            sync: self.sync * by,
+            wake: self.wake * by,
+        }
+    }
 }
 
 /// People who are there and send nothing.
@@ -399,6 +463,31 @@ impl Display for Report {
                     millis(recording.latency_off.p999)
                 ),
             )?;
+        }
+        if let Some(cost) = self.recording.as_ref().and_then(|recording| recording.recorder.as_ref()) {
+            row(
+                "recorder",
+                &format_args!(
+                    "{:.2} % of a core; with the tap {:.2} % of all else",
+                    cost.cpu_share * 100.0,
+                    cost.over_forwarding * 100.0
+                ),
+            )?;
+            row(
+                "  a recorded packet",
+                &format_args!(
+                    "{} ns, of {} a second; the tap {:.0} ns",
+                    whole(cost.nanos_per_packet),
+                    whole(cost.packets_per_second),
+                    cost.tap_nanos_per_packet
+                ),
+            )?;
+            if let Some(Parts { packets, mix, write, sync, wake }) = cost.parts_nanos_per_packet {
+                row(
+                    "  packets / mix / write / sync / wake",
+                    &format_args!("{packets:.0} / {mix:.0} / {write:.0} / {sync:.0} / {wake:.0} ns"),
+                )?;
+            }
         }
         for on in &self.disks {
             row(

@@ -13,6 +13,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Of that, the media workers' (threads called `media-…`).
     pub media: Duration,
+    /// Of that, the recorder's and its disk's.
+    pub recorder: Duration,
     /// Resident memory in bytes.
     pub resident: u64,
     /// Resident anonymous memory in bytes: heap and stacks.
@@ -46,6 +48,8 @@ impl Usage {
             let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
             if name.starts_with("media-") {
                 usage.media += time;
+            } else if ["recorder", "recording-disk"].contains(&name.trim_end()) {
+                usage.recorder += time;
             }
         }
         Ok(usage)

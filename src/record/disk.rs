@@ -15,6 +15,7 @@ use super::archive::Archive;
 use super::files::{has_manifest, write_manifest};
 use super::in_use::Hold;
 use super::seal::{self, Folder};
+use super::spent::Spent;
 use super::together::Together;
 use super::{Message, finish};
 
@@ -49,22 +50,32 @@ pub(super) enum Work {
 }
 
 enum Job {
-    Work { recording: Arc<str>, work: Work },
+    /// In this order.
+    Work(Vec<(Arc<str>, Work)>),
     End,
 }
 
 /// Hands work to the thread.
 pub(super) struct Disk {
     jobs: Sender<Job>,
+    /// Not handed over yet: a thread that is woken for each of many small writes costs as much as they do.
+    next: Vec<(Arc<str>, Work)>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Disk {
-    /// Adds something to do. Work is kept in order.
-    pub fn work(&self, recording: &str, work: Work) {
+    /// Adds something to do, which begins with [`Disk::hand_over`]. Work is kept in order.
+    pub fn work(&mut self, recording: &Arc<str>, work: Work) {
         self.waiting_bytes.fetch_add(work.bytes(), Relaxed);
-        // The thread lives until `end`.
-        let _ = self.jobs.send(Job::Work { recording: recording.into(), work });
+        self.next.push((recording.clone(), work));
+    }
+
+    /// Has the thread begin with what was added.
+    pub fn hand_over(&mut self) {
+        if !self.next.is_empty() {
+            // The thread lives until `end`.
+            let _ = self.jobs.send(Job::Work(std::mem::take(&mut self.next)));
+        }
     }
 
     /// How much waits.
@@ -78,7 +89,8 @@ impl Disk {
     }
 
     /// The thread ends when all is written.
-    pub fn end(&self) {
+    pub fn end(&mut self) {
+        self.hand_over();
         let _ = self.jobs.send(Job::End);
     }
 }
@@ -95,6 +107,7 @@ impl Work {
 /// Starts it.
 pub(super) fn start(archive: Arc<Archive>, messages: Sender<Message>) -> io::Result<(Disk, JoinHandle<()>)> {
     let (jobs, queue) = channel();
+    let spent = Spent::new(&archive.metrics);
     let waiting_bytes = Arc::<AtomicUsize>::default();
     let thread = Thread {
         archive,
@@ -103,10 +116,11 @@ pub(super) fn start(archive: Arc<Archive>, messages: Sender<Message>) -> io::Res
         writing: HashMap::new(),
         failed: HashSet::new(),
         together: Together::default(),
+        spent,
     };
     let handle =
         std::thread::Builder::new().name("recording-disk".into()).spawn(move || thread.run(&queue))?;
-    Ok((Disk { jobs, waiting_bytes }, handle))
+    Ok((Disk { jobs, next: Vec::new(), waiting_bytes }, handle))
 }
 
 /// How many bytes are free on the disk of a folder, and how many it holds.
@@ -125,6 +139,7 @@ struct Thread {
     /// Recordings for which something could not be written: nothing more is.
     failed: HashSet<Arc<str>>,
     together: Together,
+    spent: Spent,
 }
 
 struct Writing {
@@ -142,26 +157,34 @@ struct Open {
 
 impl Thread {
     fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(Job::Work { recording, work }) = queue.recv() {
-            let bytes = work.bytes();
-            if !self.failed.contains(&recording)
-                && let Err(error) = self.carry_out(&recording, work)
-            {
-                tracing::error!(recording = &*recording, %error, "a recording cannot be written any more");
-                self.failed.insert(recording.clone());
-                let writing = self.writing.remove(&recording);
-                // The recorder may have ended.
-                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                let failed = Message::DiskFailed { recording: recording.to_string(), full };
-                let _ = self.messages.send(failed);
-                // What there is, is whole up to its last frames.
-                if writing.as_ref().is_some_and(|writing| finish::repair(&writing.folder).is_some()) {
-                    self.archive.put(&recording);
-                }
-                drop(writing);
+        while let Ok(Job::Work(all)) = queue.recv() {
+            self.spent.on(|spent| &spent.wake);
+            for (recording, work) in all {
+                self.work(&recording, work);
             }
-            self.waiting_bytes.fetch_sub(bytes, Relaxed);
+            self.spent.on(|spent| &spent.write);
         }
+    }
+
+    fn work(&mut self, recording: &Arc<str>, work: Work) {
+        let bytes = work.bytes();
+        if !self.failed.contains(recording)
+            && let Err(error) = self.carry_out(recording, work)
+        {
+            tracing::error!(recording = &**recording, %error, "a recording cannot be written any more");
+            self.failed.insert(recording.clone());
+            let writing = self.writing.remove(recording);
+            // The recorder may have ended.
+            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            let failed = Message::DiskFailed { recording: recording.to_string(), full };
+            let _ = self.messages.send(failed);
+            // What there is, is whole up to its last frames.
+            if writing.as_ref().is_some_and(|writing| finish::repair(&writing.folder).is_some()) {
+                self.archive.put(recording);
+            }
+            drop(writing);
+        }
+        self.waiting_bytes.fetch_sub(bytes, Relaxed);
     }
 
     fn carry_out(&mut self, recording: &Arc<str>, work: Work) -> io::Result<()> {
@@ -195,6 +218,7 @@ impl Thread {
                 }
             }
             Work::Sync => {
+                self.spent.on(|spent| &spent.write);
                 // Asked here, as a disk that does not answer is this thread's to wait for.
                 if let Ok((free, all)) = space(self.archive.folder()) {
                     let _ = self.messages.send(Message::Space { free, all });
@@ -209,6 +233,7 @@ impl Thread {
                         open.dirty = false;
                     }
                 }
+                self.spent.on(|spent| &spent.sync);
             }
             Work::Manifest(manifest) => {
                 let is_first = !has_manifest(folder);

@@ -384,7 +384,7 @@ fn record(folder: &Path) -> (std::path::PathBuf, Vec<u64>, f64) {
     let archive =
         Archive::open(folder.join("recordings"), rule, catalogue, metrics.clone(), None, keys).unwrap();
     let (messages, _failures) = channel();
-    let (disk, thread) = disk::start(Arc::new(archive), messages).unwrap();
+    let (mut disk, thread) = disk::start(Arc::new(archive), messages).unwrap();
 
     let start = Instant::now();
     let person = |peer, ppm, jitter_ms, loss, stalls| Person { peer, ppm, jitter_ms, loss, stalls };
@@ -467,17 +467,17 @@ fn record(folder: &Path) -> (std::path::PathBuf, Vec<u64>, f64) {
         lesson.at(at_min * MINUTE as f64, input);
     }
 
-    let id = "two-hours";
+    let id = Arc::<str>::from("two-hours");
     let began = Begin {
-        id: id.into(),
+        id: id.to_string(),
         room: "r".into(),
         title: "t".into(),
         lesson: "l".into(),
         began: "2026-11-26T18:00:00Z".into(),
         state: json!({}),
     };
-    disk.work(id, Work::Begin { hold: None });
-    let mut live = Live::new(id.into(), 0, Recorder::begin(start, began));
+    disk.work(&id, Work::Begin { hold: None });
+    let mut live = Live::new(id.clone(), 0, Recorder::begin(start, began));
     let mut payload_bytes = 0;
     for second in 0..SECONDS {
         let from_ms = second * 1000;
@@ -495,17 +495,17 @@ fn record(folder: &Path) -> (std::path::PathBuf, Vec<u64>, f64) {
             }
             live.recorder.handle(now, input);
         }
-        hand_on(&mut live, &disk, &metrics, &mut pictures);
+        hand_on(&mut live, &mut disk, &metrics, &mut pictures);
     }
     live.recorder.handle(start + Duration::from_secs(SECONDS), Input::Stop);
-    hand_on(&mut live, &disk, &metrics, &mut pictures);
+    hand_on(&mut live, &mut disk, &metrics, &mut pictures);
     disk.end();
     thread.join().unwrap();
-    (folder.join("recordings").join(id), claps, payload_bytes as f64)
+    (folder.join("recordings").join(&*id), claps, payload_bytes as f64)
 }
 
 /// Gives the disk what it is to write, and cameras what they are asked for.
-fn hand_on(live: &mut Live, disk: &Disk, metrics: &Metrics, pictures: &mut [Picture<'_>]) {
+fn hand_on(live: &mut Live, disk: &mut Disk, metrics: &Metrics, pictures: &mut [Picture<'_>]) {
     while let Some(output) = live.recorder.poll_output() {
         if let recording::recorder::Output::WantKeyframe { peer, source, layer } = &output {
             for picture in pictures.iter_mut() {
@@ -520,6 +520,7 @@ fn hand_on(live: &mut Live, disk: &Disk, metrics: &Metrics, pictures: &mut [Pict
             disk.work(&live.id, work);
         }
     }
+    disk.hand_over();
     while disk.is_behind() {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -22,6 +22,7 @@ mod recorder;
 mod remote;
 mod scrub;
 mod seal;
+mod spent;
 mod stored;
 mod together;
 mod tombstones;

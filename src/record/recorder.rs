@@ -16,14 +16,15 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::disk::{Disk, Work};
 use super::in_use::InUse;
+use super::spent::Spent;
 use super::{Message, Notice, What};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::worker::{FeedEnd, WorkerHandle};
 
 /// Packets, orders and deadlines are looked at this often while something is recorded. Nobody waits for a packet: the media worker would have to
-/// wake this thread for each, with a system call between two packets of the class.
-const TURN: Duration = Duration::from_millis(20);
+/// wake this thread for each, with a system call between two packets of the class. Five turns are a flush of the recorders, which is what a kill may take.
+const TURN: Duration = Duration::from_millis(50);
 /// Packets that are taken before orders and deadlines are looked at again.
 const PACKETS_AT_ONCE: usize = 2048;
 /// Nothing was thrown away for so long: the disk keeps up again.
@@ -33,7 +34,7 @@ const DISK_FULL: &str = "disk-full";
 
 /// A recording that is made.
 pub(super) struct Live {
-    pub id: String,
+    pub id: Arc<str>,
     worker: usize,
     pub recorder: Recorder,
     /// Packets that were thrown away before it, not yet told.
@@ -48,7 +49,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub fn new(id: String, worker: usize, recorder: Recorder) -> Self {
+    pub fn new(id: Arc<str>, worker: usize, recorder: Recorder) -> Self {
         let end = "final";
         Live { id, worker, recorder, dropped: 0, last_drop: None, told: None, end, ended: false }
     }
@@ -104,6 +105,7 @@ pub(super) fn start(
 
 impl Thread {
     fn run(mut self, inbox: &Receiver<Message>) {
+        let mut spent = Spent::new(&self.metrics);
         let mut more = false;
         loop {
             // Without a recording nobody sends packets.
@@ -115,6 +117,7 @@ impl Thread {
             } else if !more {
                 std::thread::sleep(TURN);
             }
+            spent.on(|spent| &spent.wake);
             loop {
                 match inbox.try_recv() {
                     Ok(message) => {
@@ -127,7 +130,9 @@ impl Thread {
                 }
             }
             more = self.take_packets();
+            spent.on(|spent| &spent.packets);
             self.turn();
+            spent.on(|spent| &spent.mix);
             self.metrics.recordings.set(i64::try_from(self.live.len()).unwrap_or(i64::MAX));
             self.metrics
                 .recording_queue_bytes
@@ -144,8 +149,13 @@ impl Thread {
             self.live.values_mut().for_each(|live| live.drop_packets(refused));
         }
         let is_behind = self.disk.is_behind();
+        let mut taken = 0;
+        let mut more = true;
         for _ in 0..PACKETS_AT_ONCE {
-            let Some(packet) = self.feed.next() else { return false };
+            let Some(packet) = self.feed.next() else {
+                more = false;
+                break;
+            };
             let Some(live) = self.live.get_mut(&packet.room) else { continue };
             if is_behind {
                 self.metrics.recording_packets_dropped.inc();
@@ -157,8 +167,10 @@ impl Thread {
                 live.recorder.handle(packet.arrival, Input::Dropped { packets });
             }
             live.recorder.handle(packet.arrival, Input::Packet(packet));
+            taken += 1;
         }
-        true
+        self.metrics.recording_packets.inc_by(taken);
+        more
     }
 
     /// Does what is due, and hands on what came of it.
@@ -168,15 +180,16 @@ impl Thread {
             if live.recorder.poll_timeout().is_some_and(|due| due <= now) {
                 live.recorder.handle(now, Input::Timeout);
             }
-            drain(live, &self.disk, &self.workers, &self.metrics);
+            drain(live, &mut self.disk, &self.workers, &self.metrics);
         }
+        self.disk.hand_over();
         for (room, live) in &mut self.live {
             let limit = live.limit(self.running, now);
             if live.told != limit {
                 live.told = limit;
                 let what = What::Limited(limit);
                 // The lessons may have ended.
-                let _ = self.notices.send(Notice { room: *room, recording: live.id.clone(), what });
+                let _ = self.notices.send(Notice { room: *room, recording: live.id.to_string(), what });
             }
         }
         self.live.retain(|_, live| !live.ended);
@@ -189,11 +202,11 @@ impl Thread {
             Message::Order { room, worker, order } => self.carry_out(room, worker, order),
             Message::RoomGone(room) => self.stop(room),
             Message::DiskFailed { recording, full } => {
-                self.ending.retain(|live| live.id != recording);
+                self.ending.retain(|live| *live.id != *recording);
                 let reason = if full { RecordingEnd::DiskFull } else { RecordingEnd::Failed };
                 let result = if full { DISK_FULL } else { "failed" };
                 self.metrics.recordings_ended.with_label_values(&[result]).inc();
-                let room = self.live.iter().find(|(_, live)| live.id == recording).map(|(room, _)| *room);
+                let room = self.live.iter().find(|(_, live)| *live.id == *recording).map(|(room, _)| *room);
                 if let Some(room) = room {
                     self.live.remove(&room);
                     // The lessons may have ended.
@@ -227,7 +240,7 @@ impl Thread {
         let Some(live) = self.live.get_mut(&room) else { return };
         if self.running == Running::Ended {
             live.end = DISK_FULL;
-            let (recording, what) = (live.id.clone(), What::Ended(RecordingEnd::DiskFull));
+            let (recording, what) = (live.id.to_string(), What::Ended(RecordingEnd::DiskFull));
             // The lessons may have ended.
             let _ = self.notices.send(Notice { room, recording, what });
             self.stop(room);
@@ -261,13 +274,14 @@ impl Thread {
                 };
                 tracing::info!(recording, room = state.room, "a recording begins");
                 // An id is new, so that nobody can be removing it.
-                self.disk.work(&recording, Work::Begin { hold: self.in_use.hold(&recording) });
+                let id = Arc::<str>::from(recording);
+                self.disk.work(&id, Work::Begin { hold: self.in_use.hold(&id) });
                 let recorder = Recorder::begin(now, begin);
                 // What was known of the disk is as old as the last recording; the first second tells more.
                 if self.live.is_empty() {
                     self.running = Running::default();
                 }
-                self.live.insert(room, Live::new(recording, worker, recorder));
+                self.live.insert(room, Live::new(id, worker, recorder));
                 return self.apply_space(room);
             }
             RecorderOrder::Stop => return self.stop(room),
@@ -287,7 +301,7 @@ impl Thread {
     }
 }
 
-fn drain(live: &mut Live, disk: &Disk, workers: &[WorkerHandle], metrics: &Metrics) {
+fn drain(live: &mut Live, disk: &mut Disk, workers: &[WorkerHandle], metrics: &Metrics) {
     while let Some(output) = live.recorder.poll_output() {
         match output {
             Output::WantKeyframe { peer, source, layer } => {
@@ -321,7 +335,7 @@ pub(super) fn work_of(live: &mut Live, output: Output, metrics: &Metrics) -> Opt
         Output::Done { manifest } => {
             live.ended = true;
             tracing::info!(
-                recording = live.id,
+                recording = &*live.id,
                 tracks = manifest.tracks.len(),
                 milliseconds = manifest.duration_ms,
                 "a recording has ended"

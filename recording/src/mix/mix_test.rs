@@ -100,6 +100,27 @@ fn a_quiet_room_is_not_decoded() {
     assert!(loudness(&heard(&mut voice, 0, 100)[5 * STEP..]) > 0.3);
 }
 
+/// A microphone that is on in a quiet room for a minute is not decoded after its first half second, however often the mix looks after its voices.
+#[test]
+fn a_quiet_room_is_not_decoded_anew() {
+    let mut mix = Mix::begin().expect("memory");
+    let packets = tone(400.0, 0.5, 3000);
+    let mut decoded = 0;
+    for (index, packet) in packets.iter().enumerate() {
+        let room_us = 20e3 * index as f64;
+        mix.handle(1, room_us, packet, Some(-90));
+        // As the recorder does: each 250 ms, and two seconds behind.
+        if index % 12 == 11 {
+            mix.run(room_us - super::BEHIND_US);
+            decoded += usize::from(mix.voices.values().any(Voice::decodes));
+        }
+    }
+    assert!((1..4).contains(&decoded), "{decoded}");
+    // Once it sends nothing, it is forgotten.
+    mix.run(60e6 + 11e6);
+    assert!(mix.voices.is_empty());
+}
+
 /// 1,000 ppm for a minute is 60 ms: the voice stays within 2 ms of its place, without breaks.
 #[test]
 fn a_drifting_clock_is_followed() {

@@ -9,6 +9,7 @@ mod limiter;
 mod voice;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use sfu::codec::Codec;
 
@@ -42,11 +43,30 @@ pub struct Mix {
     encoder: opus::Encoder,
     limiter: Limiter,
     voices: BTreeMap<u32, Voice>,
+    waiting: Vec<Waiting>,
+    /// The packets that wait, one behind the other.
+    packets: Vec<u8>,
     /// The first sample that is not mixed yet.
     at: u64,
     silent_steps: u32,
     writer: Writer,
     pending: Vec<u8>,
+}
+
+/// Something of a track that is decoded when the next steps are made: all of one voice together, so that its decoder and the tables of Opus are at hand,
+/// and not each packet for itself between pictures.
+#[derive(Debug)]
+struct Waiting {
+    track: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A packet that begins at this sample, and where it is among the packets.
+    Packet { at: u64, level_dbov: Option<i8>, bytes: Range<usize> },
+    /// So many packets before the next are lost.
+    Lost(u64),
 }
 
 impl Mix {
@@ -69,25 +89,38 @@ impl Mix {
         encoder.set_complexity(COMPLEXITY).ok()?;
         encoder.set_dtx(false).ok()?;
         let (limiter, voices) = (Limiter::default(), BTreeMap::new());
-        Some(Mix { encoder, limiter, voices, at, silent_steps: TAIL_STEPS, writer, pending })
+        let (waiting, packets) = (Vec::new(), Vec::new());
+        Some(Mix {
+            encoder,
+            limiter,
+            voices,
+            waiting,
+            packets,
+            at,
+            silent_steps: TAIL_STEPS,
+            writer,
+            pending,
+        })
     }
 
     /// Takes a packet of a track that begins at `room_us`, with its loudness where the sender says.
     pub fn handle(&mut self, track: u32, room_us: f64, packet: &[u8], level_dbov: Option<i8>) {
         let at = samples(room_us);
-        self.voices.entry(track).or_default().handle(at, self.at, packet, level_dbov);
+        let from = self.packets.len();
+        self.packets.extend_from_slice(packet);
+        let bytes = from..self.packets.len();
+        self.waiting.push(Waiting { track, what: What::Packet { at, level_dbov, bytes } });
     }
 
     /// So many packets of a track before its next are lost.
     pub fn lost(&mut self, track: u32, packets: u64) {
-        if let Some(voice) = self.voices.get_mut(&track) {
-            voice.lost(packets);
-        }
+        self.waiting.push(Waiting { track, what: What::Lost(packets) });
     }
 
     /// Mixes what is before `room_us`.
     pub fn run(&mut self, room_us: f64) {
         let until = samples(room_us);
+        self.decode();
         while self.at + STEP as u64 <= until {
             self.step();
         }
@@ -117,6 +150,25 @@ impl Mix {
         entry.bytes += ending.append.len() as u64;
         entry.duration_ms = ending.duration_ms;
         (self.pending, ending, entry)
+    }
+
+    fn decode(&mut self) {
+        // In the order of each track.
+        self.waiting.sort_by_key(|waiting| waiting.track);
+        for Waiting { track, what } in self.waiting.drain(..) {
+            match what {
+                What::Packet { at, level_dbov, bytes } => {
+                    let voice = self.voices.entry(track).or_default();
+                    voice.handle(at, self.at, &self.packets[bytes], level_dbov);
+                }
+                What::Lost(packets) => {
+                    if let Some(voice) = self.voices.get_mut(&track) {
+                        voice.lost(packets);
+                    }
+                }
+            }
+        }
+        self.packets.clear();
     }
 
     fn step(&mut self) {

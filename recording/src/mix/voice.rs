@@ -22,7 +22,7 @@ const SILENT_BYTES: usize = 3;
 const QUIET_DBOV: i8 = -75;
 /// So many quiet packets in a row are still decoded, half a second of them: the end of a word and its echo.
 const QUIET_PACKETS: u32 = 25;
-/// A voice that says nothing for so long gives its decoder back: 10 s.
+/// A voice that says nothing for so long gives its decoder back, and is forgotten when nothing at all has come of it: 10 s.
 const GONE: u64 = RATE as u64 * 10;
 
 /// One track.
@@ -30,8 +30,10 @@ const GONE: u64 = RATE as u64 * 10;
 pub struct Voice {
     decoder: Option<opus::Decoder>,
     spans: VecDeque<Span>,
-    /// Where the last packet ended.
+    /// Where the last packet that was decoded ended.
     end: u64,
+    /// Where the last one began, whatever was in it.
+    last: u64,
     lost: u64,
     /// Quiet packets in a row.
     quiet: u32,
@@ -55,6 +57,7 @@ impl Voice {
     /// Takes a packet that belongs at sample `at`; everything before `mixed` is done.
     pub fn handle(&mut self, at: u64, mixed: u64, packet: &[u8], level_dbov: Option<i8>) {
         let lost = std::mem::take(&mut self.lost);
+        self.last = self.last.max(at);
         if packet.len() <= SILENT_BYTES || self.is_quiet(level_dbov) {
             return;
         }
@@ -89,7 +92,11 @@ impl Voice {
             let most = (len / STRETCH).cast_signed() as i64;
             let change = if off.abs() < NEAR { 0 } else { off.clamp(-most, most) };
             let wanted = len.saturating_add_signed(change as isize);
-            append(&mut self.spans, &stretch(samples, wanted));
+            if wanted == len {
+                append(&mut self.spans, samples);
+            } else {
+                append(&mut self.spans, &stretch(samples, wanted));
+            }
             self.end += wanted as u64;
             return;
         }
@@ -109,11 +116,12 @@ impl Voice {
     fn is_quiet(&mut self, level_dbov: Option<i8>) -> bool {
         if level_dbov.is_some_and(|level| level <= QUIET_DBOV) {
             self.quiet = self.quiet.saturating_add(1);
+            if self.quiet > QUIET_PACKETS {
+                self.decoder = None;
+            }
             return self.quiet > QUIET_PACKETS;
         }
-        if std::mem::take(&mut self.quiet) > QUIET_PACKETS {
-            self.decoder = None;
-        }
+        self.quiet = 0;
         false
     }
 
@@ -124,14 +132,23 @@ impl Voice {
         while let Some(span) = self.spans.front_mut().filter(|span| span.at < end) {
             heard = true;
             let offset = usize::try_from(span.at.saturating_sub(at)).unwrap_or(STEP);
-            let count = span.samples.len().min(STEP - offset);
             // Nothing comes any more behind the end of a span: steps are made long after the packets.
             let left = span.samples.len();
+            let count = left.min(STEP - offset);
             let age = usize::try_from(span.at - span.start).unwrap_or(usize::MAX);
-            for (index, sample) in span.samples.drain(..count).enumerate() {
-                let edge = (age.saturating_add(index) + 1).min(left - index).min(FADE);
-                sum[offset + index] += sample * edge as f32 / FADE as f32;
+            let edge = |index: usize| (age.saturating_add(index) + 1).min(left - index).min(FADE);
+            // In its middle there is nothing to fade.
+            if edge(0) < FADE || edge(count.saturating_sub(1)) < FADE {
+                for (index, sample) in span.samples.iter_mut().take(count).enumerate() {
+                    *sample *= edge(index) as f32 / FADE as f32;
+                }
             }
+            let (first, second) = span.samples.as_slices();
+            let first = &first[..first.len().min(count)];
+            let (here, behind) = sum[offset..offset + count].split_at_mut(first.len());
+            here.iter_mut().zip(first).for_each(|(sum, sample)| *sum += sample);
+            behind.iter_mut().zip(second).for_each(|(sum, sample)| *sum += sample);
+            span.samples.drain(..count);
             span.at += count as u64;
             if !span.samples.is_empty() {
                 break;
@@ -141,9 +158,18 @@ impl Voice {
         heard
     }
 
-    /// Whether it has been silent for long.
-    pub fn is_gone(&self, at: u64) -> bool {
-        self.spans.is_empty() && at > self.end + GONE
+    /// Whether it is to be forgotten. A microphone that sends nothing but quiet is not: it would be new with its next packet, and decoded again.
+    pub fn is_gone(&mut self, at: u64) -> bool {
+        if self.spans.is_empty() && at > self.end + GONE {
+            self.decoder = None;
+        }
+        self.spans.is_empty() && self.decoder.is_none() && at > self.last + GONE
+    }
+
+    /// Whether it holds a decoder.
+    #[cfg(test)]
+    pub fn decodes(&self) -> bool {
+        self.decoder.is_some()
     }
 }
 
@@ -155,16 +181,14 @@ fn append(spans: &mut VecDeque<Span>, samples: &[f32]) {
 
 /// The same sound in so many samples, straight between those that are there.
 fn stretch(samples: &[f32], wanted: usize) -> Vec<f32> {
-    if wanted == samples.len() {
-        return samples.to_vec();
-    }
-    let step = samples.len() as f32 / wanted as f32;
-    (0..wanted)
+    // Places with 32 bits behind the point: a conversion of each from floating point took as long as the decoder's resampler.
+    let step = ((samples.len() as u64) << 32) / wanted.max(1) as u64;
+    let last = samples.len().saturating_sub(1);
+    (0..wanted as u64)
         .map(|index| {
-            let place = index as f32 * step;
-            let (before, share) = (place as usize, place.fract());
-            let first = samples[before.min(samples.len() - 1)];
-            let second = samples[(before + 1).min(samples.len() - 1)];
+            let place = index * step;
+            let (before, share) = ((place >> 32) as usize, (place as u32) as f32 / 4_294_967_296.0);
+            let (first, second) = (samples[before.min(last)], samples[(before + 1).min(last)]);
             first + (second - first) * share
         })
         .collect()

@@ -72,7 +72,9 @@ impl Desk {
 
     pub fn append(&mut self, file: FileId, bytes: &mut Vec<u8>) {
         if !bytes.is_empty() {
-            self.outputs.push_back(Output::Append { file, bytes: std::mem::take(bytes) });
+            // As much comes again, most of the time.
+            let next = Vec::with_capacity(bytes.len());
+            self.outputs.push_back(Output::Append { file, bytes: std::mem::replace(bytes, next) });
         }
     }
 

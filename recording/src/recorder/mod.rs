@@ -288,10 +288,11 @@ impl Recorder {
                 self.stop(now);
                 return;
             }
-            Input::Timeout => {}
-        }
-        if now >= self.next_flush {
-            self.flush(now);
+            Input::Timeout => {
+                if now >= self.next_flush {
+                    self.flush(now);
+                }
+            }
         }
     }
 
