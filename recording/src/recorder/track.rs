@@ -24,8 +24,13 @@ const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there, and browsers send one each 3000 frames
-/// unless somebody asks, which is two minutes of each of six cameras to decode.
+/// unless somebody asks, which is two minutes of each of six cameras to decode. Six cameras on two cores take 75 ms for each second of it.
 const CAMERA_KEYFRAME: Duration = Duration::from_secs(10);
+/// It is asked for so much earlier where that takes nothing from the class ...
+const CAMERA_KEYFRAME_CHEAP: Duration = Duration::from_secs(5);
+/// ... which is where the last one was not more than this part of what the camera has sent since: 6 % of a usual camera of 500 kbit/s, and more on a
+/// network that is so slow that a keyframe would keep it busy.
+const CHEAP: usize = 10;
 /// A keyframe of a shared screen is large, and keeps a slow network busy for seconds; few frames stand between.
 const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);
 /// Whoever has sent nothing for so long is not asked.
@@ -58,10 +63,18 @@ pub struct Track {
     target: u8,
     retired: VecDeque<u32>,
     asked: Option<Instant>,
-    /// When the last keyframe was written.
-    keyframe: Option<Instant>,
+    /// The last keyframe that was written.
+    keyframe: Option<Keyframe>,
     file: Option<TrackFile>,
     steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Keyframe {
+    at: Instant,
+    bytes: usize,
+    /// Bytes that were written from it on.
+    since: usize,
 }
 
 #[derive(Debug)]
@@ -249,11 +262,19 @@ impl Track {
         }
         let Some(layer) = self.layers.get(&self.target) else { return };
         let since = |at: Instant| scene.now.saturating_duration_since(at);
-        let oldest = if self.source == Source::Camera { CAMERA_KEYFRAME } else { SCREEN_KEYFRAME };
+        let is_cheap = self.keyframe.as_ref().is_some_and(|last| last.bytes * CHEAP <= last.since);
+        let oldest = match self.source {
+            Source::Camera if is_cheap => CAMERA_KEYFRAME_CHEAP,
+            Source::Camera => CAMERA_KEYFRAME,
+            _ => SCREEN_KEYFRAME,
+        };
         let waits = layer.stream.needs_keyframe || self.current != Some(self.target);
         // Who does not heed that is not asked more often for it: nothing is lost.
         let again = if waits { ASK_AGAIN } else { oldest };
-        let is_old = self.keyframe.is_some_and(|at| since(at) >= oldest && layer.last_arrival > at);
+        let is_old = self
+            .keyframe
+            .as_ref()
+            .is_some_and(|last| since(last.at) >= oldest && layer.last_arrival > last.at);
         if (waits || is_old)
             && since(layer.last_arrival) < ASK_WITHIN
             && self.asked.is_none_or(|asked| since(asked) >= again)
@@ -317,7 +338,10 @@ impl Track {
         }
         if frame.keyframe {
             self.asked = None;
-            self.keyframe = Some(scene.now);
+            self.keyframe = Some(Keyframe { at: scene.now, bytes: frame.data.len(), since: 0 });
+        }
+        if let Some(last) = &mut self.keyframe {
+            last.since += frame.data.len();
         }
         file.write(scene.desk, frame, room_us);
     }
