@@ -181,7 +181,7 @@ settings! {
         recording_reserve_megabytes: Option<u64> = "", some_within::<1, 1_000_000_000>,
             "No recording begins when less than this is free on the disk; below a half, those that are made go on with sound only, and below a tenth they end. When unset, the larger of 5 GB and a twentieth of the disk.";
         recording_key_file: Option<PathBuf> = "", any,
-            "File of keys with which recordings are encrypted on the disk and in the bucket: 64 hexadecimal digits a line, `#` for comments, not readable by others (`lectern recordings new-key` makes one). The first seals new recordings, all of them open. A lost key is a lost recording. When unset, new recordings are not encrypted ([sealed recordings](sealed.md)).";
+            "File of keys with which recordings are encrypted on the disk and in the bucket: 64 hexadecimal digits a line, `#` for comments, with no rights for others than its owner and its group (`lectern recordings new-key` makes one). The first seals new recordings, all of them open. A lost key is a lost recording. When unset, new recordings are not encrypted ([sealed recordings](sealed.md)).";
         recording_retention_days: u64 = "0", within::<0, 36_500>,
             "Recordings are removed for good so many days after their end; 0: never. The API and the console can say something else of one.";
         recording_retention_rooms: Vec<String> = "", |rooms| room_days(rooms),

@@ -1,8 +1,8 @@
 //! Secrets that the server needs and the operator did not give: made once at random, and kept in the data folder.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File as OpenFile, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -109,10 +109,35 @@ fn read_or_make(folder: &Path, path: &Path) -> io::Result<String> {
 
 /// Writes a file for its owner alone, whole or not at all, instead of the one that is there.
 pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
+    place(path, contents, |_| Ok(()))
+}
+
+/// As [`write_private`]; a file that is there, or that a link leads to, keeps its owner, group and mode.
+///
+/// # Errors
+/// Also when that owner cannot be kept; nothing has changed then.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let path = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return write_private(path, contents),
+        path => path?,
+    };
+    let before = std::fs::metadata(&path)?;
+    place(&path, contents, |draft| {
+        let made = draft.metadata()?;
+        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+            fchown(draft, Some(before.uid()), Some(before.gid()))?;
+        }
+        draft.set_permissions(before.permissions())
+    })
+}
+
+fn place(path: &Path, contents: &[u8], prepare: impl FnOnce(&OpenFile) -> io::Result<()>) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}", random_hex::<8>()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    // It is what it is to be before there is anything in it.
+    let prepared = prepare(&file);
+    let written = prepared.and_then(|()| file.write_all(contents)).and_then(|()| file.sync_all());
     let placed = written.and_then(|()| std::fs::rename(&draft, path));
     if placed.is_err() {
         // Nothing half made stays behind; that it cannot be removed changes nothing.

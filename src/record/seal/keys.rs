@@ -11,7 +11,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use serde::{Deserialize, Serialize};
 
 use super::{Damaged, Locked};
-use crate::secrets::{random, random_hex, write_private};
+use crate::secrets::{random, random_hex, replace, write_private};
 
 /// The name of the file with a recording's key.
 pub(in crate::record) const KEY_FILE: &str = "key.json";
@@ -35,11 +35,16 @@ pub enum KeysError {
         /// Why.
         source: io::Error,
     },
-    /// Others than its owner may read it.
-    #[error("recording_key_file: {} can be read by others than its owner: chmod 600", .path.display())]
+    /// Others than its owner and its group have rights to it.
+    #[error(
+        "recording_key_file: {} has mode {mode:04o}, which gives rights to others than its owner and its group: chmod 600, or 640 where the server reads it as one of the group",
+        .path.display()
+    )]
     Open {
         /// The file.
         path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// A line is no key.
     #[error("recording_key_file: {}, line {line}: a key is 64 hexadecimal digits", .path.display())]
@@ -75,10 +80,10 @@ impl Keys {
     pub fn load(path: Option<&Path>) -> Result<Self, KeysError> {
         let Some(path) = path else { return Ok(Keys::default()) };
         let failed = |source| KeysError::Io { path: path.to_owned(), source };
-        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
         // Its group may be the server's own.
         if mode & 0o007 != 0 {
-            return Err(KeysError::Open { path: path.to_owned() });
+            return Err(KeysError::Open { path: path.to_owned(), mode });
         }
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let mut masters = Vec::new();
@@ -129,10 +134,10 @@ impl Master {
 }
 
 /// Makes a master key. With a file it is put before those that are there, so that it seals what is new, and nothing is given back; without, it is
-/// given.
+/// given. A file that is there keeps its owner, group and mode; a new one is for its owner alone.
 ///
 /// # Errors
-/// When the file cannot be read or written, or is not one of keys.
+/// When the file cannot be read, written or kept its owner's, or is not one of keys.
 pub fn new_key(file: Option<&Path>) -> Result<Option<String>, KeysError> {
     let key = random_hex::<KEY_BYTES>();
     let Some(path) = file else { return Ok(Some(key)) };
@@ -151,7 +156,7 @@ pub fn new_key(file: Option<&Path>) -> Result<Option<String>, KeysError> {
     let made = crate::clock::wall();
     let text =
         format!("# Made by Lectern on {made}. Without it, what it has sealed is lost.\n{key}\n{others}");
-    write_private(path, text.as_bytes()).map_err(failed)?;
+    replace(path, text.as_bytes()).map_err(failed)?;
     Ok(None)
 }
 
@@ -316,7 +321,15 @@ mod tests {
         assert!(!format!("{keys:?}").contains("abab"));
         assert!(!Keys::load(None).unwrap().seal());
         let refused = |text: &str, mode| Keys::load(Some(&file(folder.path(), text, mode))).unwrap_err();
-        assert!(matches!(refused(&text, 0o604), KeysError::Open { .. }));
+        for mode in [0o604, 0o644, 0o602, 0o601] {
+            let error = refused(&text, mode);
+            assert!(matches!(error, KeysError::Open { .. }), "{mode:o}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("{mode:04o}")) && said.contains("chmod 600, or 640"), "{said}");
+        }
+        for mode in [0o400, 0o600, 0o440, 0o640, 0o660] {
+            assert!(Keys::load(Some(&file(folder.path(), &text, mode))).is_ok(), "{mode:o}");
+        }
         assert!(matches!(refused("# none\n", 0o600), KeysError::Empty { .. }));
         for wrong in [&one[1..], &one[2..], &format!("{one}00"), "g0", &format!("{}é", &one[2..])] {
             let error = refused(&format!("{two}\n{wrong}\n"), 0o600);
@@ -349,5 +362,32 @@ mod tests {
         assert!(new_key(Some(&path)).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "something else");
         assert_eq!(new_key(None).unwrap().map(|key| key.len()), Some(64));
+    }
+
+    #[test]
+    fn a_file_that_is_there_stays_whose_it_is() {
+        use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{}\n", "0".repeat(64));
+        for mode in [0o600, 0o640, 0o440] {
+            let path = file(folder.path(), &text, mode);
+            // Whoever is not root can give nothing away.
+            let owner = rustix::process::geteuid().is_root().then_some((4711, 4712));
+            if let Some((user, group)) = owner {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+            let before = std::fs::metadata(&path).unwrap();
+            // Also when the settings name it by a link.
+            let link = folder.path().join("link");
+            symlink("keys", &link).unwrap();
+            new_key(Some(&link)).unwrap();
+            let after = std::fs::metadata(&path).unwrap();
+            assert_eq!(after.mode(), before.mode(), "{mode:o}");
+            assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+            assert!(link.is_symlink() && Keys::load(Some(&path)).unwrap().0.len() == 2);
+            std::fs::remove_file(&link).unwrap();
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no draft is left behind");
     }
 }
