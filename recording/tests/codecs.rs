@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::Random;
 use common::clip::Clip;
-use common::disk::{decode, probe, record};
+use common::disk::{decode, picture_bytes, probe, record};
 use common::publisher::{GOOD, Network, Stream};
 use recording::manifest::{State, file_name};
 use recording::recorder::Input;
@@ -48,6 +48,22 @@ fn all_that_arrives_is_recorded() {
         let picture = manifest.tracks.iter().find(|track| track.source == Source::Camera).expect("recorded");
         assert_eq!((picture.width, picture.height), (Some(320), Some(180)));
         assert!(picture.clock_fit.len() >= 2, "{:?}", picture.clock_fit);
+    }
+}
+
+/// Each picture of scalable video is one frame in the file, as large as its highest layer, for every decoder.
+#[test]
+fn layers_of_a_picture_are_one_frame() {
+    let start = Instant::now();
+    let clip = Clip::layered(15);
+    let inputs = Stream::new(1, Source::Camera).send(start, &clip, &mut Random(9));
+    let disk = record(start, inputs, 1_500);
+    let manifest = disk.manifest.as_ref().expect("written");
+    let file = disk.file(&manifest.tracks[0].file);
+    assert_eq!(probe(file).0.len(), 8);
+    for decoder in ["vp9", "libvpx-vp9"] {
+        // 4:2:0
+        assert_eq!(picture_bytes(file, decoder), [480 * 270 * 3 / 2; 8], "{decoder}");
     }
 }
 

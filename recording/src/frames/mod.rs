@@ -9,6 +9,7 @@ mod h264;
 mod opus;
 mod vp8;
 mod vp9;
+mod vp9_header;
 
 use sfu::codec::Codec;
 use sfu::io::RecordedPacket;

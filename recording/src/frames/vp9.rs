@@ -2,15 +2,17 @@
 
 use sfu::bitstream::Vp9Descriptor;
 
+use super::vp9_header::{Header, References, hidden};
 use super::{FRAME_BYTES, Frame, Progress};
 
 /// Most spatial layers of a picture (RFC 9628, section 4.2), and most frames of a superframe (VP9 bitstream, annex B).
 const MAX_LAYERS: usize = 8;
 
-/// Puts VP9 pictures together: the frames of all spatial layers of one time.
+/// Puts VP9 pictures together: the frames of all spatial layers of one time, of which the last is shown.
 #[derive(Debug, Default)]
 pub struct Vp9 {
     picture: Option<Picture>,
+    references: References,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Vp9 {
     ) -> Progress {
         let mut progress = Progress::Whole;
         if let Some(done) = self.picture.take_if(|picture| picture.frame.rtp_time != rtp_time)
-            && done.finish(frames).is_none()
+            && done.finish(&mut self.references, frames).is_none()
         {
             progress = Progress::Broken;
         }
@@ -44,7 +46,9 @@ impl Vp9 {
             self.picture = None;
             return Progress::Broken;
         }
-        if marker && self.picture.take().and_then(|picture| picture.finish(frames)).is_none() {
+        if marker
+            && self.picture.take().and_then(|picture| picture.finish(&mut self.references, frames)).is_none()
+        {
             progress = Progress::Broken;
         }
         progress
@@ -71,13 +75,6 @@ impl Vp9 {
         {
             return None;
         }
-        if picture.ends.is_empty()
-            && descriptor.begins
-            && picture.frame.keyframe
-            && picture.frame.size.is_none()
-        {
-            picture.frame.size = header_size(part);
-        }
         picture.open = true;
         picture.frame.data.extend_from_slice(part);
         if descriptor.ends {
@@ -90,16 +87,38 @@ impl Vp9 {
 
 impl Picture {
     /// `None` when a layer frame has no end.
-    fn finish(mut self, frames: &mut Vec<Frame>) -> Option<()> {
+    fn finish(mut self, references: &mut References, frames: &mut Vec<Frame>) -> Option<()> {
         if self.open || self.ends.is_empty() {
             return None;
         }
-        if self.ends.len() > 1 {
-            append_index(&mut self.frame.data, &self.ends);
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let parts = starts.zip(&self.ends).map(|(start, end)| &self.frame.data[start..*end]);
+        let layers: Vec<(&[u8], Option<Header>)> = parts.map(|part| (part, references.take(part))).collect();
+        // Where a scalability structure says more, its upper layers are not sent now.
+        if let Some((_, Some(top))) = layers.last()
+            && self.frame.keyframe
+        {
+            self.frame.size = u16::try_from(top.size.0).ok().zip(u16::try_from(top.size.1).ok());
+        }
+        if layers.len() > 1 {
+            self.frame.data = superframe(&layers);
         }
         frames.push(self.frame);
         Some(())
     }
+}
+
+/// The frames of all layers with an index, of which all but the last are not shown.
+fn superframe(layers: &[(&[u8], Option<Header>)]) -> Vec<u8> {
+    let (mut data, mut ends) = (Vec::new(), Vec::new());
+    for (index, (part, header)) in layers.iter().enumerate() {
+        let next = layers.get(index + 1).and_then(|(_, next)| next.as_ref());
+        let made = header.as_ref().zip(next).and_then(|(header, next)| hidden(part, header, next));
+        data.extend_from_slice(made.as_deref().unwrap_or(part));
+        ends.push(data.len());
+    }
+    append_index(&mut data, &ends);
+    data
 }
 
 /// The superframe index, by which a decoder finds the frames again (VP9 bitstream, annex B.3): marker, sizes of four bytes
@@ -115,34 +134,4 @@ fn append_index(data: &mut Vec<u8>, ends: &[usize]) {
         start = *end;
     }
     data.push(marker);
-}
-
-/// The size in the uncompressed header of a keyframe (VP9 bitstream, section 6.2).
-fn header_size(frame: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = sfu::bitstream::Bits { bytes: frame, at: 0 };
-    let frame_marker = bits.read(2)?;
-    let profile = bits.read(1)? | bits.read(1)? << 1;
-    if profile == 3 {
-        bits.read(1)?;
-    }
-    let shown_again = bits.flag()?;
-    let inter = bits.flag()?;
-    bits.read(2)?;
-    if frame_marker != 2 || shown_again || inter || bits.read(24)? != 0x49_83_42 {
-        return None;
-    }
-    if profile >= 2 {
-        bits.read(1)?;
-    }
-    const SRGB: u32 = 7;
-    if bits.read(3)? == SRGB {
-        if profile & 1 == 1 {
-            bits.read(1)?;
-        }
-    } else {
-        bits.read(if profile & 1 == 1 { 4 } else { 1 })?;
-    }
-    let width = u16::try_from(bits.read(16)?.checked_add(1)?).ok()?;
-    let height = u16::try_from(bits.read(16)?.checked_add(1)?).ok()?;
-    Some((width, height))
 }

@@ -99,6 +99,32 @@ impl Clip {
         Clip { codec, rate, frames }
     }
 
+    /// Pictures of scalable VP9 with two spatial layers, as Chromium has sent them (`fixtures/vp9-layers.ivf`), a packet a layer frame.
+    pub fn layered(rate: u32) -> Clip {
+        let frames = ivf(include_bytes!("../fixtures/vp9-layers.ivf"))
+            .iter()
+            .enumerate()
+            .map(|(picture, superframe)| {
+                // The index at the end (VP9 bitstream, annex B): marker, sizes of `bytes` each, marker.
+                let marker = *superframe.last().expect("not empty");
+                let (count, bytes) = (usize::from(marker & 7) + 1, usize::from(marker >> 3 & 3) + 1);
+                let index = &superframe[superframe.len() - 1 - count * bytes..superframe.len() - 1];
+                let mut at = 0;
+                let layer = |(layer, size): (usize, &[u8])| {
+                    let size = size.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+                    at += size;
+                    // I, P, L, F, B and E; a picture id; layer indices.
+                    let inter = if picture == 0 { 0 } else { 0x40 };
+                    let descriptor = [0xbc | inter, picture as u8, (layer as u8) << 1];
+                    let reference: &[u8] = if picture == 0 { &[] } else { &[2] };
+                    [&descriptor, reference, &superframe[at - size..at]].concat()
+                };
+                index.chunks(bytes).enumerate().map(layer).collect()
+            })
+            .collect();
+        Clip { codec: Codec::Vp9, rate, frames }
+    }
+
     /// A tone of so many seconds in packets of 20 ms.
     pub fn tone(hertz: f64, seconds: u32) -> Clip {
         let mut encoder =

@@ -144,6 +144,20 @@ pub fn decode(file: &[u8]) -> usize {
     String::from_utf8_lossy(&out).lines().filter(|line| !line.starts_with('#')).count()
 }
 
+/// How many bytes each picture has that comes out of this decoder.
+pub fn picture_bytes(file: &[u8], decoder: &str) -> Vec<usize> {
+    let path = temporary(file);
+    let mut arguments = vec!["-v", "error", "-xerror", "-c:v", decoder, "-i", &path];
+    // As the decoder gives them: ffmpeg would make all as large as the first.
+    arguments.extend(["-autoscale", "0", "-fps_mode", "passthrough", "-f", "framecrc", "pipe:1"]);
+    let (fine, out, problems) = run("ffmpeg", &arguments, &[]);
+    std::fs::remove_file(&path).expect("ours");
+    assert!(fine && problems.is_empty(), "ffmpeg: {problems}");
+    let out = String::from_utf8_lossy(&out);
+    let pictures = out.lines().filter(|line| !line.starts_with('#'));
+    pictures.map(|line| line.split(',').nth(4).expect("size").trim().parse().expect("number")).collect()
+}
+
 /// Samples of a file of sound, 48 kHz mono; silence where there is nothing.
 pub fn samples(file: &[u8]) -> Vec<f32> {
     let path = temporary(file);
