@@ -181,7 +181,7 @@ fn append(spans: &mut VecDeque<Span>, samples: &[f32]) {
 
 /// The same sound in so many samples, straight between those that are there.
 fn stretch(samples: &[f32], wanted: usize) -> Vec<f32> {
-    // Places with 32 bits behind the point: a conversion of each from floating point took as long as the decoder's resampler.
+    // Places with 32 bits behind the point: a conversion of each from floating point checks whether it fits.
     let step = ((samples.len() as u64) << 32) / wanted.max(1) as u64;
     let last = samples.len().saturating_sub(1);
     (0..wanted as u64)

@@ -24,12 +24,12 @@ const LIVE: Duration = Duration::from_millis(1500);
 /// A keyframe is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// So old may the last keyframe in the file be before another is asked for: whoever seeks decodes from there, and browsers send one each 3000 frames
-/// unless somebody asks, which is two minutes of each of six cameras to decode. Six cameras on two cores take 75 ms for each second of it.
+/// unless somebody asks, which is two minutes of each of six cameras to decode. Six cameras on two busy cores take 75 ms and more for each second of it.
 const CAMERA_KEYFRAME: Duration = Duration::from_secs(10);
 /// It is asked for so much earlier where that takes nothing from the class ...
 const CAMERA_KEYFRAME_CHEAP: Duration = Duration::from_secs(5);
-/// ... which is where the last one was not more than this part of what the camera has sent since: 6 % of a usual camera of 500 kbit/s, and more on a
-/// network that is so slow that a keyframe would keep it busy.
+/// ... which is where the last one was not more than this part of what the camera has sent since. It is more on a network that is so slow that a keyframe
+/// would keep it busy.
 const CHEAP: usize = 10;
 /// A keyframe of a shared screen is large, and keeps a slow network busy for seconds; few frames stand between.
 const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);
