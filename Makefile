@@ -24,6 +24,9 @@ SCRIPTS := 'tests/e2e/**/*.{mjs,html}' 'tests/house/*.mjs'
 WEB_SOURCES := $(shell find web -type f \( -path '*/node_modules' -o -path '*/dist' \) -prune -o -type f \
   -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/.vite/*' -print 2>/dev/null)
 
+# What the tests with real browsers and clients need beside the server.
+E2E_NEEDS := $(addprefix $(STAMPS)/,e2e-deps browsers foreign pebble versitygw venv)
+
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,7 +44,8 @@ release: $(STAMPS)/tools $(STAMPS)/web-build ## the binary to ship: target/relea
 	@cargo build --release --bin lectern
 
 .PHONY: test
-test: house test-rust test-web e2e ## everything: house rules, Rust, web, real browsers, Python client
+test: house test-rust test-web $(E2E_NEEDS) ## everything: house rules, Rust, web, real browsers, Python client
+	@$(MAKE) browsers-test
 	@echo "make test: all passed"
 
 .PHONY: house
@@ -61,9 +65,14 @@ test-web: $(STAMPS)/web-deps ## vitest
 	@cd web && npm run --silent test
 
 .PHONY: e2e
-e2e: build $(STAMPS)/e2e-deps $(STAMPS)/browsers $(STAMPS)/foreign $(STAMPS)/pebble $(STAMPS)/versitygw $(STAMPS)/venv ## the real server with real browsers and clients
-	@cargo build --package load --bin udp-proxy
-	@cargo build --package foreign --bin webrtc-client
+e2e: build $(E2E_NEEDS) ## the real server with real browsers and clients
+	@$(MAKE) browsers-test
+
+# With the server that is there: `cargo test` has built it already, and `cargo build` would once more, with half of its crates, as their features
+# are other ones without those that only tests have.
+.PHONY: browsers-test
+browsers-test:
+	@cargo build --workspace --bin udp-proxy --bin webrtc-client
 	@echo "== end to end"
 	@cd tests/e2e && node run.mjs $(E2E)
 
