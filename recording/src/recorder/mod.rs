@@ -286,7 +286,6 @@ impl Recorder {
             Input::Resume => self.resume(now),
             Input::Stop => {
                 self.stop(now);
-                return;
             }
             Input::Timeout => {
                 if now >= self.next_flush {
