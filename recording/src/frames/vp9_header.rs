@@ -299,6 +299,9 @@ mod tests {
         }
     }
 
+    /// Probabilities of the map and whether it is predicted, and which features are set.
+    type Segments = (Option<[bool; 8]>, Option<[bool; 32]>);
+
     /// What may differ between headers of frames that are shown.
     #[derive(Debug, Clone)]
     struct Plan {
@@ -310,7 +313,7 @@ mod tests {
         switchable: bool,
         deltas: Option<Option<[bool; 6]>>,
         quantiser: [bool; 3],
-        segments: Option<(Option<[bool; 8]>, Option<[bool; 32]>)>,
+        segments: Option<Segments>,
         tile_rows: bool,
         noise: u32,
     }
