@@ -56,6 +56,8 @@ impl ExportError {
             ExportError::Ffmpeg(FfmpegError::Failed(words)) if words.contains("No space left") => "disk-full",
             ExportError::Ffmpeg(_) => "ffmpeg-failed",
             ExportError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => "disk-full",
+            // Something sealed is not what was sealed.
+            ExportError::Disk(error) if error.kind() == io::ErrorKind::InvalidData => "recording-damaged",
             ExportError::Disk(_) => "disk-failed",
             ExportError::Bucket(_) => "store-failed",
         }

@@ -1,6 +1,7 @@
 //! Recordings: the list, one of them, its files, links to it, and its end. See `docs/http.md`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use recording::manifest::{self, Manifest};
 use serde::Deserialize;
 use serde_json::json;
@@ -24,7 +26,7 @@ use super::auth::Viewer;
 use super::error::{Failure, not_found};
 use super::stream;
 use crate::clock;
-use crate::record::{self, CannotRemove, CatalogueError, Folder, Keep, Locked, Recordings};
+use crate::record::{self, CannotRemove, CatalogueError, Folder, Keep, Locked, Recordings, UploadError};
 
 /// Most entries of one answer, and how many when nothing is said.
 const LIST: (u32, u32) = (200, 50);
@@ -122,7 +124,7 @@ async fn change(
     let recordings = recordings(&app).await?.clone();
     let changed = blocking(move || {
         recordings.keep(&id, keep)?;
-        recordings.listed(&id).map_err(std::io::Error::other)
+        recordings.listed(&id).map_err(io::Error::other)
     });
     let listed = changed.await?.map_err(|error| {
         tracing::error!(recording = manifest.id, %error, "how long a recording is kept cannot be written down");
@@ -218,7 +220,7 @@ async fn file(
     let Some(bytes) = track.or(mix).or(timeline) else { return Err(not_found().await) };
     let range = range_of(&request);
     let (opening, asked) = (recordings.clone(), id.clone());
-    let folder = blocking(move || opening.open(&asked)).await?.map_err(damaged)?;
+    let folder = blocking(move || opening.open(&asked)).await?.map_err(damaged(&id))?;
     let ended = (manifest.state != manifest::State::Live).then_some(bytes);
     let mut response = serve(&folder, &name, ended, request).await?;
     if response.status() == StatusCode::NOT_FOUND
@@ -254,19 +256,23 @@ pub(super) async fn serve(
         let Ok(response) = ServeFile::new(folder.path().join(name)).oneshot(request).await;
         return Ok(response.map(Body::new));
     }
+    let path = folder.path().join(name).display().to_string();
     let (opening, named) = (folder.clone(), name.to_owned());
     let file = match blocking(move || opening.file(&named)).await? {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(StatusCode::NOT_FOUND.into_response());
         }
-        file => file.map_err(damaged)?,
+        file => file.map_err(damaged(&path))?,
     };
     let bytes = file.plain_bytes();
     if ended.is_some_and(|ended| ended != bytes) {
-        return Err(damaged(std::io::Error::other(format!("{name} has {bytes} bytes, and had {ended:?}"))));
+        return Err(damaged(&path)(io::Error::other(format!("it has {bytes} bytes, and had {ended:?}"))));
     }
     match stream::part(range_of(&request).as_deref(), bytes) {
-        Ok((part, answer)) => Ok(answer.with(stream::read(file, part))),
+        Ok((part, answer)) => {
+            let body = stream::read(file, part, &path).await;
+            Ok(answer.with(body.map_err(damaged(&path))?))
+        }
         Err(beyond) => Ok(beyond.answer()),
     }
 }
@@ -284,8 +290,20 @@ async fn stored(
         Ok(part) => part,
         Err(beyond) => return Some(Ok(beyond.answer())),
     };
-    match recordings.read_stored(id, name, folder, part).await? {
+    // The first piece is waited for, so that a file that is damaged there is an error with words.
+    let begun = match recordings.read_stored(id, name, folder, part).await? {
+        Ok(mut pieces) => match pieces.next().await {
+            Some(Err(error)) => Err(error),
+            first => Ok(futures_util::stream::iter(first).chain(pieces)),
+        },
+        Err(error) => Err(error),
+    };
+    match begun {
         Ok(pieces) => Some(Ok(answer.with(Body::from_stream(pieces)))),
+        Err(UploadError::Disk(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            Some(Err(damaged(&format!("{id}/{name} in the bucket"))(error)))
+        }
+        Err(error @ UploadError::Differs(_)) => Some(Err(damaged(id)(io::Error::other(error)))),
         Err(error) => {
             tracing::warn!(recording = id, %error, "the bucket does not give a file");
             let reply =
@@ -296,9 +314,12 @@ async fn stored(
 }
 
 /// Something sealed that is not what was sealed, or a disk that does not give it.
-fn damaged(error: std::io::Error) -> Failure {
-    tracing::error!(%error, "a file of a recording cannot be read");
-    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "recording-damaged", "the recording cannot be read")
+fn damaged(file: &str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| {
+        tracing::error!(file, %error, "a file of a recording cannot be read");
+        let words = "a file of the recording is damaged, or the disk does not give it";
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "recording-damaged", words)
+    }
 }
 
 /// It is there, and nobody can read it here.

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -33,25 +34,51 @@ impl hyper::body::Body for Pieces {
     }
 }
 
-/// A part of a file. Each piece is read on a thread that may wait, when the one before is sent: who stops reading holds none. The body breaks off where
-/// the file is damaged.
-pub(super) fn read(file: Reading, part: Range<u64>) -> Body {
-    Body::from_stream(stream::try_unfold((file, part), async |(mut file, part)| {
-        if part.is_empty() {
-            return Ok(None);
+/// A part of a file. Each piece is read on a thread that may wait, when the one before is sent: who stops reading holds none. The first is read before
+/// there is an answer, so that a file that is damaged there is an error with words; the body breaks off where it is later.
+///
+/// # Errors
+/// When the first piece cannot be read.
+pub(super) async fn read(file: Reading, part: Range<u64>, name: &str) -> io::Result<Body> {
+    let first = piece(file, part).await?;
+    let name: Arc<str> = name.into();
+    Ok(Body::from_stream(stream::try_unfold(Next::Read(first), move |next| {
+        let name = name.clone();
+        async move {
+            let read = match next {
+                Next::Read(read) => read,
+                Next::Wanted(file, part) => piece(file, part).await.inspect_err(
+                    |error| tracing::error!(file = &*name, %error, "a file of a recording cannot be sent whole"),
+                )?,
+            };
+            Ok::<_, io::Error>(read.map(|(bytes, file, rest)| (bytes, Next::Wanted(file, rest))))
         }
-        let read = tokio::task::spawn_blocking(move || {
-            let mut piece = Vec::new();
-            file.seek(SeekFrom::Start(part.start))?;
-            file.by_ref().take((part.end - part.start).min(PIECE_BYTES)).read_to_end(&mut piece)?;
-            // A plain file may have become shorter.
-            let end = if piece.is_empty() { part.start } else { part.end };
-            let rest = part.start + piece.len() as u64..end;
-            Ok(Some((piece, (file, rest))))
-        });
-        let read = read.await.map_err(io::Error::other).flatten();
-        read.inspect_err(|error| tracing::warn!(%error, "a file of a recording cannot be sent whole"))
-    }))
+    })))
+}
+
+/// A piece with the file and what is to be read after it; nothing at the end.
+type Piece = Option<(Vec<u8>, Reading, Range<u64>)>;
+
+/// What comes next of a body.
+enum Next {
+    Read(Piece),
+    Wanted(Reading, Range<u64>),
+}
+
+async fn piece(mut file: Reading, part: Range<u64>) -> io::Result<Piece> {
+    if part.is_empty() {
+        return Ok(None);
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::new();
+        file.seek(SeekFrom::Start(part.start))?;
+        file.by_ref().take((part.end - part.start).min(PIECE_BYTES)).read_to_end(&mut piece)?;
+        // A plain file may have become shorter.
+        let end = if piece.is_empty() { part.start } else { part.end };
+        let rest = part.start + piece.len() as u64..end;
+        Ok(Some((piece, file, rest)))
+    });
+    read.await.map_err(io::Error::other).flatten()
 }
 
 /// What a request with this `Range` is answered of a file of so many bytes: all of it or a part, if it is there. The body follows.

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { newPage } from './lib/chromium.mjs';
 import { lectern } from './lib/server.mjs';
 import { sleep, until } from './lib/until.mjs';
+import { say } from './lib/words.mjs';
 import { World } from './lib/world.mjs';
 
 const run = promisify(execFile);
@@ -224,6 +225,109 @@ test('it is watched, found, exported and survives kill -9, and nothing lies open
   await again(['--recording-key-file', keys]);
   await until('it is back', async () => (await read('')).recordings.some((entry) => entry.id === id));
   assert.equal((await read(`/${id}`)).title, TITLE);
+});
+
+/** Bytes of a file from one place up to another, or what the server says instead. */
+async function bytesOf(path, from, to) {
+  const response = await ask(path, { headers: { range: `bytes=${from}-${to - 1}` } });
+  if (!response.ok) return { status: response.status, error: (await response.json()).error };
+  return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
+}
+
+test('of a damaged file all is given but the damage, and the page says so', { timeout: 180_000 }, async () => {
+  const room = world.room('damaged');
+  const lab = await world.lab();
+  const film = { width: 640, height: 360, framesPerSecond: 20 };
+  await world.join(lab, {
+    room,
+    identity: 'ada',
+    role: 'teacher',
+    preset: 'lecture',
+    title: TITLE,
+    codec: 'vp8',
+    film,
+  });
+  await lab.call('ada', 'record', 'start');
+  const { id } = await until('it is recorded', async () => (await lab.report('ada')).state.recording);
+  await sleep(32_000);
+  await lab.call('ada', 'end');
+  const manifest = await until('it is finished', async () => {
+    const found = await read(`/${id}`);
+    return found.state === 'final' && found.tracks.every((track) => track.blake3) && found;
+  });
+  await lab.close();
+  const track = manifest.tracks.find(({ source }) => source === 'camera');
+  const path = `/${id}/files/${track.file}`;
+  const whole = readFileSync(await fetched(path));
+  assert.ok(whole.length > 1_000_000, `${whole.length} bytes`);
+
+  const onDisk = join(data, 'recordings', id, track.file);
+  const sealed = readFileSync(onDisk);
+  sealed[sealed.length >> 1] ^= 0x10;
+  writeFileSync(onDisk, sealed);
+
+  // Part by part: a few in the middle are refused in words, all others are as they were.
+  const part = 16 << 10;
+  const refused = [];
+  for (let from = 0; from < whole.length; from += part) {
+    const to = Math.min(from + part, whole.length);
+    const { status, error, bytes } = await bytesOf(path, from, to);
+    if (status === 206) {
+      assert.ok(bytes.equals(whole.subarray(from, to)), `from ${from}`);
+      continue;
+    }
+    assert.deepEqual([status, error.code], [500, 'recording-damaged']);
+    assert.match(error.message, /damaged/);
+    refused.push(from);
+  }
+  const [first, last] = [refused[0], refused.at(-1)];
+  assert.ok(refused.length > 0 && last - first < (64 << 10) + part, `refused at ${refused}`);
+  assert.ok(Math.abs((first + last) / 2 - whole.length / 2) < 128 << 10, `refused at ${refused}`);
+  // All at once breaks off at the damage, and is never taken for the whole.
+  const response = await ask(path);
+  assert.equal(response.status, 200);
+  const came = [];
+  await assert.rejects(async () => {
+    for await (const piece of response.body) came.push(piece);
+  });
+  const before = Buffer.concat(came);
+  assert.ok(before.length > 0 && before.length <= last + part && whole.subarray(0, before.length).equals(before));
+  assert.ok(world.server.log.includes(onDisk), 'the log names the file');
+
+  assert.equal((await ask(`/${id}/exports`, { method: 'POST', body: '{"kind": "copy"}' })).status, 202);
+  const job = await until('its export ends', async () => {
+    const found = await read(`/${id}/exports/copy`);
+    return found.state === 'failed' && found;
+  });
+  assert.equal(job.error.code, 'recording-damaged');
+
+  const seconds = track.durationMs / 1000;
+  const { url } = await read(`/${id}/links`, {
+    method: 'POST',
+    body: JSON.stringify({ fromMs: Math.floor(seconds * 0.5 - 6) * 1000 }),
+  });
+  const page = await newPage(world.browser);
+  await page.goto(url);
+  await page.getByRole('heading', { name: TITLE }).waitFor();
+  await page.keyboard.press('Space');
+  const words = page.getByText(say('replay.tile.damaged'), { exact: true });
+  await words.waitFor({ timeout: 30_000 });
+  await page.screenshot({ path: join(process.env.LECTERN_SHOTS ?? folder, 'damaged.png') });
+  // Behind the damage it goes on.
+  await page.keyboard.press('l');
+  await words.waitFor({ state: 'hidden', timeout: 30_000 });
+  const picture = () =>
+    page.evaluate(() => {
+      const video = [...document.querySelectorAll('video')].find(({ videoWidth }) => videoWidth > 0);
+      return video && { seconds: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames };
+    });
+  const again = await until('there is a picture again', picture);
+  await until('it moves', async () => (await picture())?.frames > again.frames + 5);
+  assert.deepEqual(
+    page.troubles.filter((trouble) => !/500|Failed to load resource/.test(trouble)),
+    [],
+  );
+  await page.context().close();
 });
 
 test('a server does not start with keys that cannot be used', async () => {

@@ -546,6 +546,12 @@ export const en = {
   'replay.problem.forbidden.text': 'It may be for another recording, or no longer valid. Ask for a new one.',
   'replay.problem.not-found.title': 'This recording is not there',
   'replay.problem.not-found.text': 'It may have been deleted.',
+  'replay.problem.locked.title': 'This recording is locked',
+  'replay.problem.locked.text':
+    'The key that it was encrypted with is not on the server. It can be watched once the key is back.',
+  'replay.problem.damaged.title': 'This recording is damaged',
+  'replay.problem.damaged.text':
+    'What lies on the server is not what was recorded. Tell whoever runs it: “lectern recordings scrub” names the files.',
   'replay.problem.unreachable.title': 'The server cannot be reached',
   'replay.problem.unreachable.text': 'Check your internet connection, then try again.',
   'replay.problem.server.title': 'Something went wrong',
@@ -558,6 +564,13 @@ export const en = {
   'replay.empty': 'Nothing was recorded',
   'replay.empty-hint': 'Nobody who agreed to be recorded spoke or showed anything.',
   'replay.nobody': 'Nobody is shown here',
+  'replay.tile.damaged': 'Damaged here',
+  'replay.tile.damaged-note':
+    'The file of this picture has changed on the server since it was recorded. It goes on behind the damage.',
+  'replay.tile.unreachable': 'Not reachable',
+  'replay.tile.unreachable-note': 'The server does not give this picture now.',
+  'replay.sound-damaged': 'The sound is damaged here: each voice is played from its own file.',
+  'replay.history-damaged': 'Chat, names and chapters of this recording are damaged. Sound and pictures are there.',
   'replay.sound-only': 'No pictures here: the server’s disk was nearly full, and only sound was recorded.',
   'replay.stage': 'Pictures',
   'replay.controls': 'Playback',
@@ -719,6 +732,8 @@ export const en = {
   'console.export-error.nothing-to-export': 'No screen was shared, or nothing was recorded.',
   'console.export-error.recording-live': 'The recording is still being made.',
   'console.export-error.ffmpeg-failed': 'ffmpeg could not make it. The server’s log says why.',
+  'console.export-error.recording-damaged':
+    'A file of the recording is damaged. “lectern recordings scrub” on the server names it.',
   'console.export-error.disk-failed': 'The server’s disk failed.',
   'console.export-error.store-failed': 'The recordings’ bucket failed.',
   'console.node': 'Server',

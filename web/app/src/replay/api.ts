@@ -2,7 +2,7 @@
 import type { Manifest } from './engine/manifest';
 
 /** Why there is no recording to show. */
-export type ReplayProblem = 'expired' | 'forbidden' | 'not-found' | 'unreachable' | 'server';
+export type ReplayProblem = 'expired' | 'forbidden' | 'not-found' | 'locked' | 'damaged' | 'unreachable' | 'server';
 
 /** A failed question. */
 export class ReplayError extends Error {
@@ -41,9 +41,21 @@ export class ReplayApi {
   async timeline(file: string, from: number): Promise<Uint8Array> {
     const response = await this.ask(this.fileUrl(file), from > 0 ? { Range: `bytes=${from}-` } : {}, [416]);
     if (response.status === 416) return new Uint8Array();
-    const bytes = new Uint8Array(await response.arrayBuffer());
+    const whole = await response.arrayBuffer().catch(() => {
+      throw new ReplayError('unreachable');
+    });
+    const bytes = new Uint8Array(whole);
     // A server, or a cache, that does not know ranges gives the whole.
     return from > 0 && response.status === 200 ? bytes.subarray(from) : bytes;
+  }
+
+  /** Whether the server gives the beginning of a file: an element that stops in it has met damage then, not a broken network. */
+  async gives(file: string): Promise<boolean> {
+    const asked = this.ask(this.fileUrl(file), { Range: 'bytes=0-0' });
+    return asked.then(
+      () => true,
+      (error: unknown) => error instanceof ReplayError && error.problem === 'damaged',
+    );
   }
 
   private async ask(path: string, headers: Record<string, string>, also: number[] = []): Promise<Response> {
@@ -59,7 +71,9 @@ export class ReplayApi {
     if (response.status === 401) {
       throw new ReplayError((await codeOf(response)) === 'token-expired' ? 'expired' : 'forbidden');
     }
-    throw new ReplayError(response.status === 403 ? 'forbidden' : 'server');
+    if (response.status === 403) throw new ReplayError('forbidden');
+    if (response.status === 423) throw new ReplayError('locked');
+    throw new ReplayError((await codeOf(response)) === 'recording-damaged' ? 'damaged' : 'server');
   }
 }
 

@@ -1,5 +1,5 @@
 // The elements that play, held to one clock: the mixed sound leads; without it the clock on the wall does, and each voice follows.
-import { onScopeDispose, ref, watch, type InjectionKey, type Ref, type ShallowRef } from 'vue';
+import { onScopeDispose, ref, shallowRef, watch, type InjectionKey, type Ref, type ShallowRef } from 'vue';
 
 import type { ReplayApi } from './api';
 import { pausesOf } from './engine/chapters';
@@ -10,10 +10,15 @@ import { Transport, type Lead } from './engine/transport';
 const TICK_MS = 100;
 /** A live file is opened anew to see its new end, but not more often than this. */
 const REOPEN_MS = 4_000;
+/** A file that cannot be read where it is played is tried again after so long, and after twice as long each time: behind the damage it goes on. */
+const RETRY_MS = { first: 4_000, most: 32_000 };
 /** So long the sound waits for the pictures after a seek: they need not run after it then. Who takes longer is left behind, and follows. */
 const SETTLE_MS = 1_000;
 /** Short of the live end: what is written last may not be whole yet. */
 const LIVE_BEHIND_MS = 4_000;
+
+/** Why a file cannot be played. */
+export type Trouble = 'damaged' | 'unreachable';
 
 /** What plays the recording. */
 export interface Player {
@@ -27,6 +32,10 @@ export interface Player {
   readonly volume: Ref<number>;
   readonly muted: Ref<boolean>;
   readonly manifest: ShallowRef<Manifest>;
+  /** Files that cannot be played where the clock is, and why. */
+  readonly broken: Ref<ReadonlyMap<string, Trouble>>;
+  /** Whether voices are played one by one because the mixed sound cannot be. */
+  readonly soundBroken: Ref<boolean>;
   readonly toggle: () => void;
   readonly seek: (ms: number) => void;
   readonly toLive: () => void;
@@ -43,6 +52,7 @@ interface Follower {
   jumpedAt: number;
   openedAt: number;
   openedBytes: number;
+  retryMs: number;
 }
 
 /** Plays `manifest` until the scope ends. */
@@ -55,6 +65,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   const speed = ref(1);
   const volume = ref(1);
   const muted = ref(false);
+  const broken = shallowRef<ReadonlyMap<string, Trouble>>(new Map());
   const followers = new Set<Follower>();
   const voices = new Map<string, { element: HTMLAudioElement; stop: () => void }>();
   let soughtAt = Number.NEGATIVE_INFINITY;
@@ -120,6 +131,10 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     const targetMs = fileTime(track, transport.positionMs);
     const short = element.ended || element.error !== null || targetMs > element.duration * 1_000 + 200;
     if (short && track.bytes > follower.openedBytes && now - follower.openedAt > REOPEN_MS) open(follower, track, now);
+    else if (element.error && now - follower.openedAt > follower.retryMs) {
+      follower.retryMs = Math.min(2 * follower.retryMs, RETRY_MS.most);
+      open(follower, track, now);
+    }
     const goes = transport.playing && !waiting.value;
     if (goes && element.paused && !element.ended) void element.play().catch(() => undefined);
     else if (!goes && !element.paused) element.pause();
@@ -142,6 +157,10 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   /** Takes a picture to the clock's place at once, if it can. */
   function place(follower: Follower, now: number): void {
     const { element, track } = follower;
+    if (element.error) {
+      follower.retryMs = RETRY_MS.first;
+      open(follower, track, now);
+    }
     const can = element.readyState >= HTMLMediaElement.HAVE_METADATA && isOnAir(track, transport.positionMs);
     if (can) element.currentTime = fileTime(track, transport.positionMs) / 1_000;
     // Else it may jump as soon as it is there.
@@ -162,20 +181,47 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   }
 
   function follow(element: HTMLMediaElement, track: Track): () => void {
-    const follower: Follower = { element, track, jumpedAt: 0, openedAt: 0, openedBytes: 0 };
+    const follower: Follower = {
+      ...{ element, track, jumpedAt: 0, openedAt: 0, openedBytes: 0 },
+      retryMs: RETRY_MS.first,
+    };
+    const failed = () => {
+      // A file that still grows is not whole at its end, and is opened again.
+      if (isLive()) return;
+      void api.gives(track.file).then((gives) => {
+        if (element.error) mark(track.file, gives ? 'damaged' : 'unreachable');
+      });
+    };
+    const plays = () => {
+      follower.retryMs = RETRY_MS.first;
+      mark(track.file, undefined);
+    };
     element.preload = 'auto';
     element.preservesPitch = true;
     open(follower, track, performance.now());
     followers.add(follower);
     element.addEventListener('seeked', arrived);
+    element.addEventListener('error', failed);
+    element.addEventListener('canplay', plays);
     return () => {
       followers.delete(follower);
+      element.removeEventListener('error', failed);
+      element.removeEventListener('canplay', plays);
+      mark(track.file, undefined);
       element.removeEventListener('seeked', arrived);
       element.pause();
       // Gives its decoder and its connection back at once.
       element.removeAttribute('src');
       element.load();
     };
+  }
+
+  function mark(file: string, trouble: Trouble | undefined): void {
+    if (broken.value.get(file) === trouble) return;
+    const next = new Map(broken.value);
+    if (trouble) next.set(file, trouble);
+    else next.delete(file);
+    broken.value = next;
   }
 
   /** Without a mix each voice that is on air has an element of its own. */
@@ -227,6 +273,11 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
 
   function seek(ms: number): void {
     transport.seek(ms);
+    if (soundBroken.value) {
+      // It may be whole there.
+      soundBroken.value = false;
+      soundFile = undefined;
+    }
     placeSound();
     soughtAt = performance.now();
     for (const follower of followers) place(follower, soughtAt);
@@ -287,6 +338,8 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     volume,
     muted,
     manifest,
+    broken,
+    soundBroken,
     toggle,
     seek,
     toLive: () => {

@@ -16,6 +16,8 @@ export interface Loaded {
   readonly entries: ShallowRef<readonly Entry[]>;
   readonly history: ShallowRef<History>;
   readonly problem: Ref<ReplayProblem | undefined>;
+  /** Whether what happened beside sound and pictures cannot be read. */
+  readonly lacksHistory: Ref<boolean>;
   retry(): void;
 }
 
@@ -25,6 +27,7 @@ export function loadRecording(api: ReplayApi): Loaded {
   const entries = shallowRef<readonly Entry[]>([]);
   const history = shallowRef(new History());
   const problem = ref<ReplayProblem>();
+  const lacksHistory = ref(false);
   const reader = new TimelineReader();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let over = false;
@@ -34,7 +37,14 @@ export function loadRecording(api: ReplayApi): Loaded {
     try {
       const next = await api.manifest();
       if (!reader.damaged && reader.bytes < Math.max(1, next.timelineBytes)) {
-        const fresh = reader.push(await api.timeline(next.timeline, reader.bytes));
+        const more = await api.timeline(next.timeline, reader.bytes).catch((error: unknown) => {
+          // Sound and pictures are there all the same.
+          if (!(error instanceof ReplayError) || error.problem !== 'damaged') throw error;
+          lacksHistory.value = true;
+          return new Uint8Array();
+        });
+        const fresh = reader.push(more);
+        lacksHistory.value ||= reader.damaged;
         if (over) return;
         if (fresh > 0) {
           history.value.push(reader.entries.slice(-fresh));
@@ -67,6 +77,7 @@ export function loadRecording(api: ReplayApi): Loaded {
     entries,
     history,
     problem,
+    lacksHistory,
     retry() {
       problem.value = undefined;
       void load();

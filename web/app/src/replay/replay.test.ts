@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 
 import type { LessonEventKind, LessonState } from '@lectern/client';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { effectScope } from 'vue';
 
 import { SETTINGS, stateOf } from '../classroom/test/people';
 import { ReplayApi, ReplayError, type Fetch } from './api';
@@ -15,6 +16,7 @@ import { crc32c, TimelineReader, type Entry } from './engine/timeline';
 import { Transport } from './engine/transport';
 import { replayKey } from './keys';
 import { linkAt, readReplayLink } from './link';
+import { loadRecording } from './recording';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const line = (value: unknown) => {
@@ -480,9 +482,38 @@ describe('API', () => {
     expect(await problem(error('unauthenticated', 401))).toBe('forbidden');
     expect(await problem(error('forbidden', 403))).toBe('forbidden');
     expect(await problem(error('not-found', 404))).toBe('not-found');
+    expect(await problem(error('recording-locked', 423))).toBe('locked');
+    expect(await problem(error('recording-damaged', 500))).toBe('damaged');
+    expect(await problem(error('internal', 500))).toBe('server');
     expect(await problem(new TypeError('x'))).toBe('unreachable');
     expect(await problem(new Response('<html>'))).toBe('server');
     expect(await problem(Response.json({ tracks: [], durationMs: 1 }))).toBe('none');
+  });
+
+  it('knows damage from a broken network', async () => {
+    const damaged = Response.json({ error: { code: 'recording-damaged', message: '' } }, { status: 500 });
+    expect(await api(() => new Response('x', { status: 206 })).gives('v-1.webm')).toBe(true);
+    expect(await api(() => damaged).gives('v-1.webm')).toBe(true);
+    expect(await api(() => new TypeError('x')).gives('v-1.webm')).toBe(false);
+    expect(await api(() => new Response('', { status: 503 })).gives('v-1.webm')).toBe(false);
+    // A body that breaks off is no timeline.
+    const body = new ReadableStream({ start: (controller) => controller.error(new TypeError('network')) });
+    const broken = api(() => new Response(body)).timeline('timeline.ndjson', 0);
+    await expect(broken).rejects.toMatchObject({ problem: 'unreachable' });
+  });
+
+  it('plays what has lost its timeline', async () => {
+    const manifest = { tracks: [], durationMs: 1, state: 'final', timeline: 'timeline.ndjson', timelineBytes: 9 };
+    const client = api((path) =>
+      path.includes('/files/')
+        ? Response.json({ error: { code: 'recording-damaged', message: '' } }, { status: 500 })
+        : Response.json(manifest),
+    );
+    const scope = effectScope();
+    const loaded = scope.run(() => loadRecording(client));
+    await vi.waitFor(() => expect(loaded?.manifest.value).toBeDefined());
+    expect([loaded?.lacksHistory.value, loaded?.problem.value, loaded?.entries.value]).toEqual([true, undefined, []]);
+    scope.stop();
   });
 
   it('asks only for what it has not of a timeline', async () => {
