@@ -472,7 +472,10 @@ fn exporting(settings: &Settings) -> ExportsConfig {
 }
 
 /// The bucket of the settings, if recordings go to one.
-fn bucket(settings: &Settings) -> io::Result<Option<BucketConfig>> {
+///
+/// # Errors
+/// When a setting is missing.
+pub(crate) fn bucket(settings: &Settings) -> io::Result<Option<BucketConfig>> {
     if settings.recording_store != "s3" {
         return Ok(None);
     }

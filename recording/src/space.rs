@@ -38,6 +38,11 @@ impl Reserve {
         Reserve { bytes: bytes.unwrap_or_else(|| (disk_bytes / SHARE).max(LEAST)) }
     }
 
+    /// How many bytes.
+    pub fn bytes(self) -> u64 {
+        self.bytes
+    }
+
     /// Whether a recording may begin when so many bytes are free.
     pub fn lets_begin(self, free: u64) -> bool {
         free >= self.bytes

@@ -3,14 +3,16 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use signaling::time::Timestamp;
 
 use super::Finding;
 use super::ask::{AskError, Asked};
-use super::machine::{Certificate, Data, Port, Sealing, relay_port};
+use super::machine::{Certificate, Data, Port, RecordingsFolder, Sealing, relay_port};
 use crate::acme::Trouble;
 use crate::config::Settings;
+use crate::record::{BucketConfig, BucketTrouble, Cause, Doing};
 use crate::tls::Tls;
 use crate::udp::SOCKET_BUFFER_BYTES;
 
@@ -80,6 +82,112 @@ pub(super) fn sealing(sealing: Result<Sealing, String>) -> Finding {
             "put the keys that they were sealed with into recording_key_file, below the first: `lectern recordings list` names them",
         ),
     }
+}
+
+/// Where recordings are made, which may be a disk of its own.
+pub(super) fn recordings(folder: &Path, recordings: &RecordingsFolder) -> Finding {
+    let subject = "recordings";
+    let folder = folder.display();
+    if let Some(error) = &recordings.problem {
+        return Finding::fail(
+            subject,
+            format!("{folder} cannot be written: {error}"),
+            "give the user of the server the right to write there (a disk may be mounted read-only, or not at all)",
+        );
+    }
+    let Some((free, reserve)) = recordings.free_bytes.zip(recordings.reserve_bytes) else {
+        return Finding::warn(subject, "the system does not tell how much is free for them", "look at `df`");
+    };
+    let found = format!("{} MB free in {folder}, of which {} stay so", free / MEGABYTE, reserve / MEGABYTE);
+    match free < reserve {
+        true => Finding::warn(
+            subject,
+            format!("{found}: none begins"),
+            "make room, or put a larger disk there; recording_reserve_megabytes says how much stays free",
+        ),
+        false => Finding::ok(subject, format!("{found}; a class takes about 1.4 GB an hour")),
+    }
+}
+
+/// Whether the bucket does what recordings want of it.
+pub(super) fn bucket(config: &BucketConfig, tried: Result<Duration, BucketTrouble>) -> Finding {
+    let subject = "bucket";
+    let BucketConfig { bucket, prefix, access_key, region, .. } = config;
+    let endpoint = config.endpoint.as_deref().unwrap_or("Amazon");
+    let place = match prefix.as_str() {
+        "" => format!("{bucket} at {endpoint}"),
+        prefix => format!("{bucket} at {endpoint}, below {prefix}"),
+    };
+    let BucketTrouble { doing, cause, left } = match tried {
+        Ok(took) => {
+            let found =
+                format!("{place}: a file was written, read, listed and removed in {} ms", took.as_millis());
+            return Finding::ok(subject, found);
+        }
+        Err(trouble) => trouble,
+    };
+    let (what, right) = match doing {
+        Doing::Open => ("be used", ""),
+        Doing::Write => ("be written to", "s3:PutObject and s3:AbortMultipartUpload"),
+        Doing::Read => ("be read from", "s3:GetObject"),
+        Doing::List => ("be listed", "s3:ListBucket on the bucket itself"),
+        Doing::Remove => ("have files removed", "s3:DeleteObject"),
+    };
+    let (why, advice) = match cause {
+        Cause::Settings(reason) => (reason, "correct the recording_s3_… settings".to_owned()),
+        Cause::Unreachable(reason) => (
+            format!("no connection: {reason}"),
+            "look whether it runs, at recording_s3_endpoint (scheme, name, port), and at what is between: DNS, firewall, certificate".into(),
+        ),
+        Cause::Slow(within) => (
+            format!("no answer within {} s", within.as_secs_f64().ceil()),
+            "look whether it runs, and at what is between: a firewall that throws packets away looks like this".into(),
+        ),
+        Cause::Clock => (
+            "it finds this machine's clock wrong".into(),
+            "set the clock and keep it by NTP: requests are signed with the time, and may be 15 minutes off".into(),
+        ),
+        Cause::AccessKey => (
+            format!("it does not know the key {access_key}"),
+            "correct recording_s3_access_key, or make that key there".into(),
+        ),
+        Cause::Secret => (
+            format!("it does not accept what is signed with the key {access_key}"),
+            "correct recording_s3_secret_key; it belongs to recording_s3_access_key, and nothing may be missing at its ends".into(),
+        ),
+        Cause::NoBucket => (
+            "there is no such bucket".into(),
+            "make it, or correct recording_s3_bucket; recording_s3_path_style says whether its name is in the path or in the host".into(),
+        ),
+        Cause::Region => (
+            format!("it is not in the region {region}"),
+            "set recording_s3_region to where it is".into(),
+        ),
+        Cause::Denied => (
+            format!("the key {access_key} may not do that"),
+            format!("give it {right}; a bucket may also be read-only for all, by its policy or a lock on its objects"),
+        ),
+        Cause::Differs => (
+            "what was written is not there as it was".into(),
+            "look at what is between: something answers from a cache, or is another bucket".into(),
+        ),
+        Cause::Other(said) => (said, "look at the log of the bucket's server".into()),
+    };
+    let left = left.map(|left| format!("; {left} is left in it, and can be removed")).unwrap_or_default();
+    Finding::fail(
+        subject,
+        format!("{place} cannot {what}: {why}{left}"),
+        format!("{advice}; until then recordings stay on the disk"),
+    )
+}
+
+/// The settings lack something of the bucket.
+pub(super) fn no_bucket(error: &io::Error) -> Finding {
+    Finding::fail(
+        "bucket",
+        error.to_string(),
+        "set it, or recording_store to disk; the server does not start",
+    )
 }
 
 pub(super) fn port(port: &Port, is_running: bool) -> Finding {

@@ -54,6 +54,72 @@ fn recordings_are_sealed_or_not_and_what_is_sealed_can_be_opened() {
 }
 
 #[test]
+fn the_folder_of_recordings_must_be_written_and_have_room() {
+    let of = |problem: Option<io::ErrorKind>, free_bytes, reserve_bytes| {
+        let found = RecordingsFolder { problem: problem.map(io::Error::from), free_bytes, reserve_bytes };
+        recordings(Path::new("data/recordings"), &found)
+    };
+    let good = of(None, Some(9_000 * MEGABYTE), Some(5_000 * MEGABYTE));
+    assert_eq!(verdict(&good), Good);
+    assert!(good.found.contains("9000 MB free in data/recordings, of which 5000"), "{good}");
+    let full = of(None, Some(4_000 * MEGABYTE), Some(5_000 * MEGABYTE));
+    assert_eq!(verdict(&full), Warn);
+    assert!(full.found.contains("none begins"), "{full}");
+    assert_eq!(verdict(&of(None, None, None)), Warn);
+    let read_only = of(Some(io::ErrorKind::ReadOnlyFilesystem), Some(1), Some(1));
+    assert_eq!(verdict(&read_only), Fail);
+    assert!(read_only.advice.unwrap().contains("read-only"));
+}
+
+#[test]
+fn a_bucket_says_what_it_does_not_do_and_what_helps() {
+    let config = BucketConfig {
+        bucket: "school".into(),
+        endpoint: Some("https://s3.example.org".into()),
+        region: "eu-1".into(),
+        access_key: "NAME".into(),
+        secret_key: Secret::new("never-shown"),
+        prefix: "class/rooms".into(),
+        path_style: true,
+        local_days: 0,
+    };
+    let good = bucket(&config, Ok(Duration::from_millis(120)));
+    assert_eq!(verdict(&good), Good);
+    let place = "school at https://s3.example.org, below class/rooms";
+    assert!(good.found.contains(place) && good.found.contains("120 ms"), "{good}");
+    let (open, write, list) = (Doing::Open, Doing::Write, Doing::List);
+    for (doing, cause, said, helps) in [
+        (open, Cause::Settings("no URL".into()), "cannot be used: no URL", "recording_s3_…"),
+        (write, Cause::Unreachable("refused".into()), "no connection: refused", "recording_s3_endpoint"),
+        (write, Cause::Slow(Duration::from_millis(14_500)), "no answer within 15 s", "firewall"),
+        (write, Cause::Clock, "this machine's clock", "NTP"),
+        (write, Cause::AccessKey, "does not know the key NAME", "recording_s3_access_key"),
+        (write, Cause::Secret, "signed with the key NAME", "recording_s3_secret_key"),
+        (write, Cause::NoBucket, "no such bucket", "recording_s3_path_style"),
+        (write, Cause::Region, "not in the region eu-1", "recording_s3_region"),
+        (write, Cause::Denied, "cannot be written to", "s3:PutObject"),
+        (Doing::Read, Cause::Denied, "cannot be read from", "s3:GetObject"),
+        (list, Cause::Denied, "cannot be listed", "s3:ListBucket"),
+        (Doing::Remove, Cause::Denied, "cannot have files removed", "s3:DeleteObject"),
+        (write, Cause::Denied, "may not do that", "read-only"),
+        (list, Cause::Differs, "not there as it was", "cache"),
+        (write, Cause::Other("SlowDown: later".into()), "SlowDown: later", "log"),
+    ] {
+        let finding = bucket(&config, Err(BucketTrouble { doing, cause, left: None }));
+        assert_eq!(verdict(&finding), Fail);
+        let advice = finding.advice.as_deref().unwrap();
+        assert!(finding.found.contains(place) && finding.found.contains(said), "{finding}");
+        assert!(advice.contains(helps) && advice.contains("stay on the disk"), "{finding}");
+        assert!(!finding.to_string().contains("never-shown"));
+    }
+    let cause = Cause::Denied;
+    let left = Some("class/rooms/lectern-doctor-1".into());
+    let finding = bucket(&config, Err(BucketTrouble { doing: Doing::Remove, cause, left }));
+    assert!(finding.found.contains("class/rooms/lectern-doctor-1 is left in it"), "{finding}");
+    assert_eq!(verdict(&no_bucket(&io::Error::other("recording_s3_bucket: …"))), Fail);
+}
+
+#[test]
 fn limits_of_the_machine_are_held_against_the_settings() {
     assert_eq!(verdict(&disk(Some(10_000 * MEGABYTE))), Good);
     assert_eq!(verdict(&disk(Some(500 * MEGABYTE))), Warn);

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use recording::space::Reserve;
 use rustix::process::{Resource, getrlimit};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -40,6 +41,35 @@ pub(super) fn data(folder: &Path) -> Data {
     let free = rustix::fs::statvfs(&place).ok();
     let free_bytes = free.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     Data { is_locked, exists, problem: write(&place).err(), free_bytes }
+}
+
+/// The folder of the recordings.
+#[derive(Debug)]
+pub(super) struct RecordingsFolder {
+    /// Why nothing can be written there.
+    pub problem: Option<io::Error>,
+    /// What its disk has left for this user.
+    pub free_bytes: Option<u64>,
+    /// What of that is to stay free.
+    pub reserve_bytes: Option<u64>,
+}
+
+/// Looks at it; nothing when it is not there, or else the data folder tells about it.
+pub(super) fn recordings(settings: &Settings) -> Option<RecordingsFolder> {
+    let folder = settings.data_dir.join("recordings");
+    if !folder.exists() {
+        return None;
+    }
+    let stat = rustix::fs::statvfs(&folder).ok();
+    let bytes = |blocks: fn(&rustix::fs::StatVfs) -> u64| {
+        stat.as_ref().map(|stat| blocks(stat).saturating_mul(stat.f_frsize))
+    };
+    let given = settings.recording_reserve_megabytes.map(|megabytes| megabytes * 1_000_000);
+    Some(RecordingsFolder {
+        problem: write(&folder).err(),
+        free_bytes: bytes(|stat| stat.f_bavail),
+        reserve_bytes: bytes(|stat| stat.f_blocks).map(|all| Reserve::new(given, all).bytes()),
+    })
 }
 
 /// What recordings are sealed with.

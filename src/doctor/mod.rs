@@ -7,10 +7,15 @@ mod judge;
 mod machine;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::Settings;
+use crate::record;
+
+/// Longest time for all that the recordings' bucket is asked.
+const BUCKET_WITHIN: Duration = Duration::from_secs(15);
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,7 +25,7 @@ pub enum Verdict {
     Ok,
     /// A class works, not for everybody or not well.
     Warn,
-    /// The server does not start, or nobody can use it.
+    /// The server does not start, nobody can use it, or something that was set up does not work.
     Fail,
 }
 
@@ -91,7 +96,18 @@ pub fn examine(settings: &Settings, url: Option<&str>) -> Vec<Finding> {
     let mut findings = judge::data(&settings.data_dir, &data);
     findings.push(judge::disk(data.free_bytes));
     if settings.recording {
+        if let Some(found) = machine::recordings(settings) {
+            findings.push(judge::recordings(&settings.data_dir.join("recordings"), &found));
+        }
         findings.push(judge::sealing(machine::sealing(settings)));
+        match crate::server::bucket(settings) {
+            Ok(None) => {}
+            Ok(Some(bucket)) => {
+                let tried = runtime.block_on(record::try_bucket(&bucket, BUCKET_WITHIN));
+                findings.push(judge::bucket(&bucket, tried));
+            }
+            Err(error) => findings.push(judge::no_bucket(&error)),
+        }
     }
     findings.extend(machine::ports(settings).iter().map(|port| judge::port(port, is_running)));
     if is_running {

@@ -87,6 +87,11 @@ impl Bucket {
         self.prefix.clone().join(id).join(name)
     }
 
+    /// Where a file is that is of no recording.
+    pub fn beside(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
+    }
+
     /// Writes a small file.
     pub async fn put(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
         self.objects.put(path, PutPayload::from(bytes)).await.map(|_| ())
@@ -168,6 +173,12 @@ impl Bucket {
         let found = self.objects.list_with_delimiter(Some(&self.prefix)).await?;
         let names = found.common_prefixes.iter().filter_map(|path| Some(path.filename()?.to_owned()));
         Ok(names.filter(|name| name != TOMBSTONES).collect())
+    }
+
+    /// Whether a file that is of no recording is there, by the request that finds all recordings.
+    pub async fn has_beside(&self, path: &Path) -> Result<bool> {
+        let found = self.objects.list_with_delimiter(Some(&self.prefix)).await?;
+        Ok(found.objects.iter().any(|meta| meta.location == *path))
     }
 
     /// Writes a tombstone.

@@ -18,6 +18,7 @@ mod in_use;
 mod keep;
 mod manifests;
 mod open;
+mod probe;
 mod recorder;
 mod remote;
 mod scrub;
@@ -58,6 +59,7 @@ pub use catalogue::{Catalogue, CatalogueError, Entry, Query, RecordingSummary, S
 pub use in_use::Hold;
 pub use keep::{parse as parse_keep, to_text as keep_text};
 pub use open::{as_written, lay_open};
+pub use probe::{BucketTrouble, Cause, Doing, try_bucket};
 pub use recording::retention::{Keep, Rule};
 pub use recording::tombstone::Reason;
 pub use remote::Pieces;

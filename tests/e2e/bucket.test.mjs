@@ -1,12 +1,15 @@
 // Recordings in a bucket, by the real protocol: they get there whatever happens, are watched from there, and go from there.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { newPage } from './lib/chromium.mjs';
 import { S3 } from './lib/s3.mjs';
-import { Server } from './lib/server.mjs';
+import { lectern, Server } from './lib/server.mjs';
 import { sleep, until } from './lib/until.mjs';
 import { World } from './lib/world.mjs';
 
@@ -21,6 +24,79 @@ const api = (server, path, options = {}) =>
     headers: { authorization: `Bearer ${server.apiKey}`, ...options.headers },
   });
 const list = async (server) => (await (await api(server, '')).json()).recordings;
+
+/** Settings, of which the later of the same name count. */
+const merged = (...lists) => {
+  const pairs = lists.flatMap((list) => list.flatMap((name, at) => (at % 2 ? [] : [[name, list[at + 1]]])));
+  return [...new Map(pairs)].flat();
+};
+
+/** What `lectern doctor` says of the bucket, with these settings besides. */
+async function doctor(...args) {
+  const folder = mkdtempSync(join(tmpdir(), 'lectern-doctor-'));
+  try {
+    const settings = ['--http-listen', '127.0.0.1:0', '--udp-port', '0', '--data-dir', folder];
+    // Something else on this machine may be wrong, with which it ends.
+    const { stdout } = await lectern(['doctor', '--json', ...settings, ...merged(s3.args, args)]).catch(
+      (error) => error,
+    );
+    return JSON.parse(stdout).findings.find(({ subject }) => subject === 'bucket');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test('lectern doctor tries the bucket, and says what is wrong with it', { timeout: 120_000 }, async () => {
+  s3.requests = [];
+  const good = await doctor();
+  assert.equal(good.verdict, 'ok', JSON.stringify(good));
+  assert.match(good.found, /written, read, listed and removed/);
+  const asked = s3.requests.map((line) => line.split(' ')[0]);
+  assert.deepEqual([...new Set(asked)].sort(), ['DELETE', 'GET', 'PUT'], s3.requests.join('\n'));
+  assert.deepEqual(readdirSync(s3.at('.')), [], 'nothing is left');
+
+  const bad = async (said, helps, ...args) => {
+    const begun = Date.now();
+    const finding = await doctor(...args);
+    assert.equal(finding.verdict, 'fail', JSON.stringify(finding));
+    assert.match(finding.found, said);
+    assert.match(finding.advice, helps);
+    assert.ok(Date.now() - begun < 25_000, 'it ends in time');
+    console.log(`# ${finding.found} → ${finding.advice}`);
+  };
+  await bad(/no such bucket/, /recording_s3_bucket/, '--recording-s3-bucket', 'elsewhere');
+  await bad(/does not know the key nobody/, /recording_s3_access_key/, '--recording-s3-access-key', 'nobody');
+  await bad(/signed with the key/, /recording_s3_secret_key/, '--recording-s3-secret-key', 'another');
+  const nobody = createServer().listen(0, '127.0.0.1');
+  await once(nobody, 'listening');
+  const { port } = nobody.address();
+  await new Promise((done) => nobody.close(done));
+  await bad(/no connection/, /recording_s3_endpoint/, '--recording-s3-endpoint', `http://127.0.0.1:${port}`);
+  try {
+    // A clock that is wrong is a date that is: the gateway looks at it before it looks at the signature.
+    s3.change = (headers) => {
+      headers['x-amz-date'] = headers['x-amz-date'].replace(/^\d{4}/, (year) => year - 1);
+    };
+    await bad(/clock/, /NTP/);
+    s3.change = () => {};
+    s3.gate = (line) => line.startsWith('DELETE');
+    await bad(/cannot have files removed.*lectern-doctor-.* is left in it/, /until then recordings stay on the disk/);
+    for (const name of readdirSync(s3.at('.'))) rmSync(s3.at(name));
+    let release;
+    s3.gate = () => new Promise((resolve) => (release = resolve));
+    await bad(/no answer/, /firewall/);
+    release(true);
+  } finally {
+    s3.change = () => {};
+    s3.gate = () => false;
+  }
+  const readOnly = await S3.start({ readOnly: true });
+  try {
+    await bad(/cannot be written to: the key .* may not/, /s3:PutObject.*read-only/, ...readOnly.args);
+  } finally {
+    await readOnly.stop();
+  }
+});
 
 /** A finished recording of a server that does not run, with one file of these bytes. */
 function lay(server, id, file) {

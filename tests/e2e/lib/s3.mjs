@@ -19,9 +19,12 @@ export class S3 {
   requests = [];
   /** Called with each of them before it is passed on: true refuses it, a promise holds it back. */
   gate = () => false;
+  /** Called with the headers of each before it is passed on, which it may change. */
+  change = () => {};
   log = '';
 
-  static async start() {
+  /** With `readOnly`, nobody may write. */
+  static async start({ readOnly = false } = {}) {
     const s3 = new S3();
     s3.folder = mkdtempSync(join(tmpdir(), 'lectern-s3-'));
     for (const name of ['root', `root/${BUCKET}`, 'meta']) mkdirSync(join(s3.folder, name));
@@ -29,7 +32,16 @@ export class S3 {
     const keys = ['--access', ACCESS, '--secret', SECRET];
     s3.#child = spawn(
       program,
-      [...keys, '--port', socket, 'posix', '--sidecar', join(s3.folder, 'meta'), join(s3.folder, 'root')],
+      [
+        ...keys,
+        '--port',
+        socket,
+        ...(readOnly ? ['--readonly'] : []),
+        'posix',
+        '--sidecar',
+        join(s3.folder, 'meta'),
+        join(s3.folder, 'root'),
+      ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const keep = (chunk) => (s3.log += chunk);
@@ -77,6 +89,7 @@ export class S3 {
       answer.writeHead(503).end();
       return;
     }
+    this.change(headers);
     const onward = ask({ socketPath: socket, method, path: url, headers, agent: false }, (found) => {
       answer.writeHead(found.statusCode, found.headers);
       found.pipe(answer);
