@@ -536,7 +536,8 @@ export const zh: Record<MessageKey, string> = {
   'replay.problem.locked.title': '录制已锁定',
   'replay.problem.locked.text': '加密所用的密钥不在服务器上。密钥恢复后即可观看。',
   'replay.problem.damaged.title': '录制已损坏',
-  'replay.problem.damaged.text': '服务器上的内容与当时录下的不一致。请告知服务器管理员：“lectern recordings scrub” 会列出是哪些文件。',
+  'replay.problem.damaged.text':
+    '服务器上的内容与当时录下的不一致。请告知服务器管理员：“lectern recordings scrub” 会列出是哪些文件。',
   'replay.problem.unreachable.title': '无法连接服务器',
   'replay.problem.unreachable.text': '请检查网络连接，然后重试。',
   'replay.problem.server.title': '出了点问题',
@@ -712,7 +713,8 @@ export const zh: Record<MessageKey, string> = {
   'console.export-error.nothing-to-export': '没有共享过屏幕，或没有录到内容。',
   'console.export-error.recording-live': '仍在录制。',
   'console.export-error.ffmpeg-failed': 'ffmpeg 无法完成，原因见服务器日志。',
-  'console.export-error.recording-damaged': '录制的某个文件已损坏，在服务器上运行 “lectern recordings scrub” 可查出是哪个。',
+  'console.export-error.recording-damaged':
+    '录制的某个文件已损坏，在服务器上运行 “lectern recordings scrub” 可查出是哪个。',
   'console.export-error.disk-failed': '服务器磁盘出错。',
   'console.export-error.store-failed': '录像存储桶出错。',
   'console.node': '服务器',
