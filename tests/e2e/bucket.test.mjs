@@ -47,13 +47,16 @@ async function doctor(...args) {
 }
 
 test('lectern doctor tries the bucket, and says what is wrong with it', { timeout: 120_000 }, async () => {
+  // The gateway removes a folder with the last file in it.
+  const there = () => (existsSync(s3.at('.')) ? readdirSync(s3.at('.')) : []);
   s3.requests = [];
   const good = await doctor();
   assert.equal(good.verdict, 'ok', JSON.stringify(good));
   assert.match(good.found, /written, read, listed and removed/);
   const asked = s3.requests.map((line) => line.split(' ')[0]);
-  assert.deepEqual([...new Set(asked)].sort(), ['DELETE', 'GET', 'PUT'], s3.requests.join('\n'));
-  assert.deepEqual(readdirSync(s3.at('.')), [], 'nothing is left');
+  // It is removed as a recording is: by a list of one.
+  assert.deepEqual([...new Set(asked)].sort(), ['GET', 'POST', 'PUT'], s3.requests.join('\n'));
+  assert.deepEqual(there(), [], 'nothing is left');
 
   const bad = async (said, helps, ...args) => {
     const begun = Date.now();
@@ -79,9 +82,10 @@ test('lectern doctor tries the bucket, and says what is wrong with it', { timeou
     };
     await bad(/clock/, /NTP/);
     s3.change = () => {};
-    s3.gate = (line) => line.startsWith('DELETE');
+    s3.gate = (line) => line.startsWith('POST');
     await bad(/cannot have files removed.*lectern-doctor-.* is left in it/, /until then recordings stay on the disk/);
-    for (const name of readdirSync(s3.at('.'))) rmSync(s3.at(name));
+    assert.equal(there().length, 1);
+    for (const name of there()) rmSync(s3.at(name));
     let release;
     s3.gate = () => new Promise((resolve) => (release = resolve));
     await bad(/no answer/, /firewall/);

@@ -12,7 +12,13 @@ const OBU_FRAME: u8 = 6;
 const OBU_TILE_LIST: u8 = 8;
 const OBU_PADDING: u8 = 15;
 
-/// Puts temporal units together, in the low-overhead format without temporal delimiters, as Matroska wants them.
+/// An `OBU_TEMPORAL_DELIMITER` with a size of nothing.
+const DELIMITER: [u8; 2] = [OBU_TEMPORAL_DELIMITER << 3 | 0x02, 0];
+
+/// Puts temporal units together, in the low-overhead format and without temporal delimiters, as Matroska wants them ("should be omitted").
+///
+/// Those of a stream with spatial layers keep theirs: where the highest layer is not sent, it is by the next delimiter alone that `dav1d`, and with it
+/// Chromium, knows that the layer it has is the one to show. Without, the picture stands still until the highest is back.
 #[derive(Debug, Default)]
 pub struct Av1 {
     unit: Option<TemporalUnit>,
@@ -35,6 +41,8 @@ struct TemporalUnit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sequence {
     size: (u16, u16),
+    /// Whether there may be several layers of one time.
+    has_layers: bool,
     still_header: bool,
     configuration: Vec<u8>,
 }
@@ -160,6 +168,9 @@ impl Av1 {
             frame.size = Some(sequence.size);
             frame.codec_private = Some(sequence.configuration.clone());
         }
+        if self.sequence.as_ref().is_some_and(|sequence| sequence.has_layers) {
+            frame.data.splice(..0, DELIMITER);
+        }
         frames.push(frame);
         Some(())
     }
@@ -196,7 +207,7 @@ fn read_sequence(body: &[u8], obu: &[u8]) -> Option<Sequence> {
     let profile = bits.byte(3)?;
     bits.read(1)?;
     let still_header = bits.flag()?;
-    let (mut level, mut tier) = (0, 0);
+    let (mut level, mut tier, mut has_layers) = (0, 0, false);
     if still_header {
         level = bits.byte(5)?;
     } else {
@@ -216,7 +227,8 @@ fn read_sequence(body: &[u8], obu: &[u8]) -> Option<Sequence> {
         }
         let display_delay = bits.flag()?;
         for point in 0..=bits.read(5)? {
-            bits.read(12)?;
+            // `operating_point_idc`: four bits of spatial layers, eight of temporal ones.
+            has_layers |= (bits.read(12)? >> 8).count_ones() > 1;
             let point_level = bits.byte(5)?;
             let point_tier = if point_level > 7 { bits.byte(1)? } else { 0 };
             if let Some(delay_bits) = decoder_model
@@ -241,7 +253,7 @@ fn read_sequence(body: &[u8], obu: &[u8]) -> Option<Sequence> {
     let colour = read_colour(&mut bits, profile)?;
     let mut configuration = vec![0x81, profile << 5 | level, tier << 7 | colour, 0];
     configuration.extend_from_slice(obu);
-    Some(Sequence { size: (width, height), still_header, configuration })
+    Some(Sequence { size: (width, height), has_layers, still_header, configuration })
 }
 
 /// From `frame_id_numbers_present_flag` to `enable_restoration`.

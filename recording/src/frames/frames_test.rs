@@ -130,6 +130,30 @@ fn av1_units_get_sizes() {
     assert_eq!((frames[1].data.as_slice(), frames[1].keyframe), (&[0x32, 2, 0x20, 5][..], false));
 }
 
+/// The sequence header that Chromium sends with three spatial layers: each picture keeps its delimiter, whatever layers it has.
+#[test]
+fn av1_with_layers_keeps_delimiters() {
+    let header = [
+        0x0a, 0x1c, 0x00, 0x87, 0x07, 0x2b, 0x81, 0x95, 0xc0, 0x4a, 0x60, 0xe5, 0x30, 0x32, 0x98, 0x09, 0x44,
+        0x1c, 0xa2, 0x06, 0x51, 0x01, 0x2d, 0x4c, 0xff, 0xb3, 0xc0, 0x1a, 0x00, 0x80,
+    ];
+    // W = 2: the header with its length, the first layer without; then the second layer, with an extension.
+    let first = [&[0x20, 30][..], &header, &[0x30, 0x10, 7]].concat();
+    let (frames, progress) = run(
+        Codec::Av1,
+        &[(1, false, &first), (1, true, &[0x10, 0x34, 0x28, 0x20, 5]), (2, true, &[0x10, 0x30, 0x20, 6])],
+    );
+    assert_eq!(progress, [Progress::Whole; 3]);
+    let delimiter = [0x12, 0x00];
+    let layers = [0x32, 2, 0x10, 7, 0x36, 0x28, 2, 0x20, 5];
+    assert_eq!(frames[0].data, [&delimiter[..], &header, &layers].concat());
+    assert!(frames[0].keyframe);
+    assert_eq!(frames[0].size, Some((1280, 720)));
+    let private = frames[0].codec_private.as_deref().expect("a keyframe has one");
+    assert_eq!(private[4..], header, "without a delimiter");
+    assert_eq!(frames[1].data, [&delimiter[..], &[0x32, 2, 0x20, 6]].concat());
+}
+
 /// Whoever sends one frame without an end is not followed into all of memory.
 #[test]
 fn frames_are_bounded() {
