@@ -138,7 +138,10 @@ fn cause(error: &(dyn Error + 'static)) -> Cause {
     let code = said.as_deref().and_then(|said| element(said, "Code"));
     match code {
         Some("RequestTimeTooSkewed" | "RequestExpired") => return Cause::Clock,
-        Some("InvalidAccessKeyId") => return Cause::AccessKey,
+        // The last is versitygw's.
+        Some("InvalidAccessKeyId" | "InvalidClientTokenId" | "XAdminUserNotFound") => {
+            return Cause::AccessKey;
+        }
         Some("SignatureDoesNotMatch") => return Cause::Secret,
         Some("NoSuchBucket") => return Cause::NoBucket,
         Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed") => {
@@ -165,7 +168,8 @@ fn cause(error: &(dyn Error + 'static)) -> Cause {
         }
         // Of a file that is written, nothing else can be missing.
         Some(object_store::Error::NotFound { .. }) => Cause::NoBucket,
-        _ => Cause::Other(shown(&error.to_string())),
+        // The innermost is without what was asked and how often.
+        _ => Cause::Other(shown(&chain.last().map(ToString::to_string).unwrap_or_default())),
     }
 }
 
@@ -178,6 +182,7 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
 /// On one line, and not without end: a proxy may answer with a page.
 fn shown(text: &str) -> String {
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.truncate(line.trim_end_matches(':').len());
     if let Some((at, _)) = line.char_indices().nth(SHOWN_CHARS) {
         line.truncate(at);
         line.push('…');
@@ -214,6 +219,7 @@ mod tests {
         for (status, code, expected) in [
             (403, "RequestTimeTooSkewed", Cause::Clock),
             (403, "InvalidAccessKeyId", Cause::AccessKey),
+            (404, "XAdminUserNotFound", Cause::AccessKey),
             (403, "SignatureDoesNotMatch", Cause::Secret),
             (404, "NoSuchBucket", Cause::NoBucket),
             (301, "PermanentRedirect", Cause::Region),
