@@ -1,5 +1,6 @@
 // The test as plain text, for a message to whoever runs the network or the server.
 import { t } from '../i18n';
+import { sentences } from '../i18n/format';
 import type { Say, Step } from './steps';
 import type { Verdict } from './verdict';
 
@@ -16,7 +17,7 @@ export function reportOf(
     `${where.at.toISOString()} · ${where.page}`,
     where.browser,
     '',
-    `${t(verdict.title)} ${t(verdict.text)}`,
+    sentences(t(verdict.title), t(verdict.text)),
     ...verdict.places.map((place) => `  ${place}`),
     '',
   ];

@@ -1,6 +1,11 @@
 // Times and numbers for people, in the page's language.
 import { languageTag } from './index';
 
+/** Sentences one after the other: Chinese puts no space between. */
+export function sentences(first: string, second: string, language: string = languageTag.value): string {
+  return language.startsWith('zh') ? first + second : `${first} ${second}`;
+}
+
 /** A time of day: `14:05`, `2:05 PM`. */
 export function clockTime(at: Date, language: string = languageTag.value): string {
   return new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit' }).format(at);

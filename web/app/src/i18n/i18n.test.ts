@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { en } from './en';
-import { ago, clockTime, elapsed } from './format';
+import { ago, clockTime, elapsed, sentences } from './format';
 import { fill, pickLocale } from './index';
 import { zh } from './zh';
 
@@ -73,6 +73,13 @@ describe('fill', () => {
 
   it('does not fill what was filled in', () => {
     expect(fill('{a}{b}', { a: '{b}', b: 'x' })).toBe('{b}x');
+  });
+});
+
+describe('sentences', () => {
+  it('have a space between them where the language has one', () => {
+    expect(sentences('One.', 'Two.', 'en')).toBe('One. Two.');
+    expect(sentences('一。', '二。', 'zh-CN')).toBe('一。二。');
   });
 });
 

@@ -1,10 +1,19 @@
-// Screenshots of the pages: `node src/preview/shots.mjs <origin of npm run dev> <folder> [name…]`.
-/* global navigator, DOMException, localStorage -- inside of the page */
+// Screenshots of the pages: `node src/preview/shots.mjs <origin of npm run dev> <folder> [--zh] [--dark|--light] [--phone|--desktop] [name…]`. With
+// `--zh` and so on all of them are so, whatever the list below says.
+/* global fetch, navigator, DOMException, localStorage -- all but the first inside of the page */
 import { chromium } from 'playwright-core';
 
 import { answer, makeRecording } from './recording.mjs';
 
-const [origin, folder, ...only] = process.argv.slice(2);
+const [origin, folder, ...rest] = process.argv.slice(2);
+const only = rest.filter((word) => !word.startsWith('--'));
+const all = (option) => rest.includes(`--${option}`);
+/** A dictionary, as the dev server gives it: without types. */
+async function dictionary(language) {
+  const code = await (await fetch(`${origin}/src/i18n/${language}.ts`)).text();
+  return (await import(`data:text/javascript,${encodeURIComponent(code)}`))[language];
+}
+const [en, zh] = [await dictionary('en'), await dictionary('zh')];
 const DESKTOP = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SIDE = { width: 844, height: 390 };
@@ -16,8 +25,26 @@ const press =
     for (const key of keys) await page.keyboard.press(key);
     await page.waitForTimeout(500);
   };
+/** A button's English words, or some of them, as the page has them now. */
+function words(label) {
+  if (!all('zh')) return label;
+  const fits = ([, text]) => {
+    if (label instanceof RegExp) return label.test(text.replace(/ ?\{.*$/, ' '));
+    const [head, tail] = text.split(/\{\w+\}/);
+    return tail === undefined ? text === label : head !== '' && label.startsWith(head);
+  };
+  const key = Object.entries(en).find(fits)?.[0];
+  if (key === undefined) return label;
+  const [head, tail = ''] = en[key].split(/\{\w+\}/);
+  const gap = typeof label === 'string' ? label.slice(head.length, label.length - tail.length) : '';
+  const [before, after] = zh[key].split(/\{\w+\}/);
+  return after === undefined || gap === '' ? before : `${before}${gap}${after}`;
+}
 const click = (label) => async (page) => {
-  await page.getByRole('button', { name: label }).first().click();
+  await page
+    .getByRole('button', { name: words(label) })
+    .first()
+    .click();
   await page.waitForTimeout(400);
 };
 const then =
@@ -28,7 +55,7 @@ const then =
 const look =
   (label = 'Look into') =>
   async (page) => {
-    const button = page.getByRole('button', { name: label }).first();
+    const button = page.getByRole('button', { name: words(label) }).first();
     await button.click();
     await button
       .or(page.locator('.wall'))
@@ -324,9 +351,14 @@ const browser = await chromium.launch({
     '--use-fake-ui-for-media-stream',
   ],
 });
-for (const shot of SHOTS) {
+/** A shot as the options want it. */
+function wanted(shot) {
+  const size = all('phone') ? PHONE : all('desktop') ? DESKTOP : (shot.size ?? DESKTOP);
+  return { ...shot, size, zh: shot.zh || all('zh'), dark: all('dark') || (shot.dark && !all('light')) };
+}
+for (const shot of SHOTS.map(wanted)) {
   if (only.length > 0 && !only.some((name) => shot.name.startsWith(name))) continue;
-  const size = shot.size ?? DESKTOP;
+  const { size } = shot;
   const context = await browser.newContext({
     viewport: size,
     deviceScaleFactor: size.width < 1000 ? 2 : 1,
@@ -397,7 +429,9 @@ for (const shot of SHOTS) {
   }
   await page.goto(origin + shot.path);
   await page.waitForTimeout(shot.wait ?? 1300);
-  await shot.act?.(page);
+  // What is not there on a page of this size is no reason to stop.
+  page.setDefaultTimeout(5_000);
+  await shot.act?.(page).catch((error) => console.log(shot.name, 'ACT', error.message.split('\n')[0]));
   await page.screenshot({ path: `${folder}/${shot.name}.png` });
   await context.close();
 }
