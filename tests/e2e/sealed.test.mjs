@@ -249,7 +249,8 @@ test('of a damaged file all is given but the damage, and the page says so', { ti
   });
   await lab.call('ada', 'record', 'start');
   const { id } = await until('it is recorded', async () => (await lab.report('ada')).state.recording);
-  await sleep(32_000);
+  // The next keyframe behind the damage may be ten seconds away.
+  await sleep(45_000);
   await lab.call('ada', 'end');
   const manifest = await until('it is finished', async () => {
     const found = await read(`/${id}`);

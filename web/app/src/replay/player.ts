@@ -10,8 +10,8 @@ import { Transport, type Lead } from './engine/transport';
 const TICK_MS = 100;
 /** A live file is opened anew to see its new end, but not more often than this. */
 const REOPEN_MS = 4_000;
-/** A file that cannot be read where it is played is tried again after so long, and after twice as long each time: behind the damage it goes on. */
-const RETRY_MS = { first: 4_000, most: 32_000 };
+/** A file that cannot be read where it is played is tried again so often: it goes on from the first keyframe behind the damage. */
+const RETRY_MS = 4_000;
 /** So long the sound waits for the pictures after a seek: they need not run after it then. Who takes longer is left behind, and follows. */
 const SETTLE_MS = 1_000;
 /** Short of the live end: what is written last may not be whole yet. */
@@ -52,7 +52,6 @@ interface Follower {
   jumpedAt: number;
   openedAt: number;
   openedBytes: number;
-  retryMs: number;
 }
 
 /** Plays `manifest` until the scope ends. */
@@ -131,10 +130,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     const targetMs = fileTime(track, transport.positionMs);
     const short = element.ended || element.error !== null || targetMs > element.duration * 1_000 + 200;
     if (short && track.bytes > follower.openedBytes && now - follower.openedAt > REOPEN_MS) open(follower, track, now);
-    else if (element.error && now - follower.openedAt > follower.retryMs) {
-      follower.retryMs = Math.min(2 * follower.retryMs, RETRY_MS.most);
-      open(follower, track, now);
-    }
+    else if (element.error && now - follower.openedAt > RETRY_MS) open(follower, track, now);
     const goes = transport.playing && !waiting.value;
     if (goes && element.paused && !element.ended) void element.play().catch(() => undefined);
     else if (!goes && !element.paused) element.pause();
@@ -157,10 +153,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   /** Takes a picture to the clock's place at once, if it can. */
   function place(follower: Follower, now: number): void {
     const { element, track } = follower;
-    if (element.error) {
-      follower.retryMs = RETRY_MS.first;
-      open(follower, track, now);
-    }
+    if (element.error) open(follower, track, now);
     const can = element.readyState >= HTMLMediaElement.HAVE_METADATA && isOnAir(track, transport.positionMs);
     if (can) element.currentTime = fileTime(track, transport.positionMs) / 1_000;
     // Else it may jump as soon as it is there.
@@ -181,10 +174,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
   }
 
   function follow(element: HTMLMediaElement, track: Track): () => void {
-    const follower: Follower = {
-      ...{ element, track, jumpedAt: 0, openedAt: 0, openedBytes: 0 },
-      retryMs: RETRY_MS.first,
-    };
+    const follower: Follower = { element, track, jumpedAt: 0, openedAt: 0, openedBytes: 0 };
     const failed = () => {
       // A file that still grows is not whole at its end, and is opened again.
       if (isLive()) return;
@@ -192,10 +182,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
         if (element.error) mark(track.file, gives ? 'damaged' : 'unreachable');
       });
     };
-    const plays = () => {
-      follower.retryMs = RETRY_MS.first;
-      mark(track.file, undefined);
-    };
+    const plays = () => mark(track.file, undefined);
     element.preload = 'auto';
     element.preservesPitch = true;
     open(follower, track, performance.now());
