@@ -54,7 +54,7 @@ impl Room {
             if target != place.held {
                 self.aim(now, key, place.slot, place.track, target, out);
                 if allocation.is_flooded && target < place.held {
-                    self.stop_at_once(key, place);
+                    self.stop_at_once(now, key, place);
                 }
             }
         }
@@ -132,19 +132,22 @@ impl Room {
         }
     }
 
-    /// Stops what a slot forwards until the keyframe that it waits for: a flooded network would hold that back.
-    fn stop_at_once(&mut self, key: usize, place: &Place) {
+    /// Stops what a slot forwards until the keyframe that it waits for, which a flooded network would hold back. What is smaller goes on: the one that is
+    /// waited for may not be sent.
+    fn stop_at_once(&mut self, now: Instant, key: usize, place: &Place) {
         let Some(member) = self.member_mut(key) else { return };
         let slot = &mut member.slots[place.slot];
         let is_current = slot.carries.is_some_and(|carried| carried.track == place.track);
         let Some(carried) = slot.carried_mut(place.track) else { return };
-        if is_current && carried.selector.waits_for().is_some() {
+        let Some(waited) = carried.selector.waits_for() else { return };
+        if is_current && carried.selector.current().is_some_and(|current| current > waited) {
             carried.selector.reset();
             slot.rewriter.stop();
             let mid = slot.mid;
             // What waits, and what the receiver will ask for again, would only fill the network further.
             member.peer.blank(mid);
             member.peer.forget_sent(mid);
+            self.want_picture(now, place.track, waited, true);
         }
     }
 
