@@ -1,4 +1,4 @@
-//! Ports that take TCP connections of media and of the relay.
+//! Ports that take TCP connections: of HTTP, of media and of the relay.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 256;
+/// Connections that wait to be accepted, as far as the system lets them (`net.core.somaxconn`, 4096 for years). Beyond it the system throws their first
+/// packet away, and the client tries again after a second, then after three: a school that comes at nine o'clock, or back after a restart.
+pub(crate) const BACKLOG: u32 = 4096;
 /// Bytes that the kernel keeps for a client that is slow to take them. Its own choice is megabytes, in which the present waits
 /// behind the past: at 1 Mbit/s this is half a second.
 const SEND_BUFFER: u32 = 64 * 1024;
@@ -32,6 +33,17 @@ pub fn bind(port: u16) -> io::Result<TcpListener> {
         }
         result => result,
     }
+}
+
+/// Listens at this address, for HTTP.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Takes connections for ever, and hands each to `serve`.

@@ -25,6 +25,7 @@ use crate::config::{Settings, days_by_room};
 use crate::events::EventStream;
 use crate::export::{Exports, ExportsConfig};
 use crate::http::{self, App, Sockets};
+use crate::listener;
 use crate::metrics::{Metrics, WorkerStats};
 use crate::record::{
     BucketConfig, Keys, KeysError, Notice, Recordings, RecordingsConfig, Rule, SqliteCatalogue,
@@ -189,9 +190,8 @@ impl Server {
         let events_told = store.stream().clone();
         let store: Arc<dyn LessonStore> = Arc::new(store);
         let address = settings.http_listen;
-        let listener = listen(address, settings.one_port)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
+        let listener =
+            listen(address, settings.one_port).map_err(|source| StartError::Listen { address, source })?;
         let http = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
 
         let (events_in, events) = mpsc::channel(EVENTS);
@@ -505,11 +505,11 @@ fn presets(names: &[String]) -> Vec<Preset> {
 }
 
 /// Listens for HTTP. When media is to have the same port, a free one is one that is free for UDP too.
-async fn listen(address: SocketAddr, one_port: bool) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, one_port: bool) -> io::Result<TcpListener> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let listener = TcpListener::bind(address).await?;
+        let listener = listener::bind_at(address)?;
         if address.port() != 0 || !one_port || attempt == ATTEMPTS {
             return Ok(listener);
         }

@@ -12,6 +12,7 @@ use super::ask::{AskError, Asked};
 use super::machine::{Certificate, Data, Port, RecordingsFolder, Sealing, relay_port};
 use crate::acme::Trouble;
 use crate::config::Settings;
+use crate::listener::BACKLOG;
 use crate::record::{BucketConfig, BucketTrouble, Cause, Doing};
 use crate::tls::Tls;
 use crate::udp::SOCKET_BUFFER_BYTES;
@@ -271,6 +272,20 @@ pub(super) fn socket_buffer(given: io::Result<usize>) -> Finding {
             "look at limits and sandbox of the process",
         ),
     }
+}
+
+pub(super) fn backlog(most: Option<u32>) -> Option<Finding> {
+    let subject = "waiting connections";
+    Some(match most? {
+        most if most < BACKLOG => Finding::warn(
+            subject,
+            format!(
+                "the kernel lets {most} wait: of a school that comes at once, who is beyond that tries again after a second or three"
+            ),
+            format!("sysctl -w net.core.somaxconn={BACKLOG}, and the same in /etc/sysctl.d"),
+        ),
+        most => Finding::ok(subject, format!("{most} may wait to be accepted")),
+    })
 }
 
 pub(super) fn clock(now_secs: u64) -> Finding {

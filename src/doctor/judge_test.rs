@@ -135,6 +135,11 @@ fn limits_of_the_machine_are_held_against_the_settings() {
     assert_eq!(verdict(&socket_buffer(Ok(8 << 20))), Good);
     assert_eq!(verdict(&socket_buffer(Ok(425_984))), Warn);
     assert_eq!(verdict(&socket_buffer(Err(io::ErrorKind::PermissionDenied.into()))), Fail);
+    assert_eq!(verdict(&backlog(Some(4096)).unwrap()), Good);
+    let few = backlog(Some(128)).unwrap();
+    assert_eq!(verdict(&few), Warn);
+    assert!(few.found.contains("128 wait") && few.advice.unwrap().contains("somaxconn=4096"));
+    assert!(backlog(None).is_none());
     assert_eq!(verdict(&clock(0)), Fail);
     assert_eq!(verdict(&clock(1_800_000_000)), Good);
 }

@@ -190,6 +190,11 @@ pub(super) fn socket_buffer() -> io::Result<usize> {
     udp::Socket::bind(0, []).map(|socket| socket.buffers().0)
 }
 
+/// Most connections that the system lets wait for a program; nothing where it does not say.
+pub(super) fn backlog() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
 /// What a certificate says.
 #[derive(Debug)]
 pub(super) struct Certificate {

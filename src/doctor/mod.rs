@@ -115,6 +115,7 @@ pub fn examine(settings: &Settings, url: Option<&str>) -> Vec<Finding> {
     }
     findings.push(judge::descriptors(machine::descriptors(), settings));
     findings.push(judge::socket_buffer(machine::socket_buffer()));
+    findings.extend(judge::backlog(machine::backlog()));
     findings.push(judge::clock(crate::clock::wall().as_secs()));
     let own = crate::addresses::own().unwrap_or_default();
     findings.extend(judge::addresses(settings, &own));

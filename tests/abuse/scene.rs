@@ -127,13 +127,19 @@ impl Server {
 
     /// Has its process stand still for a while.
     pub fn freeze(&self, time: Duration) {
+        self.frozen(|| std::thread::sleep(time));
+    }
+
+    /// Has its process stand still while something is done.
+    pub fn frozen<T>(&self, what: impl FnOnce() -> T) -> T {
         let signal = |name: &str| {
             let pid = self.child.id().to_string();
             assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
         };
         signal("-STOP");
-        std::thread::sleep(time);
+        let done = what();
         signal("-CONT");
+        done
     }
 
     fn runs(&mut self) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::caller::{Caller, eventually};
-use crate::scene::{Scene, join_request};
+use crate::scene::{Scene, Server, join_request};
 use crate::signal::Signal;
 use crate::wire::{BINARY, Frame, PATIENCE, TEXT, Wire, http};
 
@@ -331,6 +331,23 @@ fn descriptors() -> usize {
     let soft = line.split_whitespace().nth(3).unwrap();
     // Both need some for themselves.
     soft.parse().map_or(usize::MAX, |soft: usize| soft.saturating_sub(500))
+}
+
+/// A school that comes at nine o'clock: who comes while the server is busy waits in the system's queue, and is not thrown away to try again after
+/// seconds.
+#[test]
+fn a_school_that_comes_at_once_is_not_turned_away() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let count = 1_000.min(most.trim().parse().unwrap()).min(descriptors() / 2);
+    let server = Server::start("school", &["--http-connections-per-ip", "20000"]);
+    for port in [server.http, server.turn] {
+        // The system tries again after a second.
+        let soon = Duration::from_millis(900);
+        let came: Result<Vec<_>, _> =
+            server.frozen(|| (0..count).map(|_| TcpStream::connect_timeout(&port, soon)).collect());
+        assert_eq!(came.map(|all| all.len()).map_err(|error| error.kind()), Ok(count), "{port}");
+    }
+    assert_eq!(http(server.http, "GET", "/healthz", &[], "").status, 200);
 }
 
 /// Line 22: 10,000 connections that stop at some point on their way to a WebSocket with a token are reaped within 10 s, with the
