@@ -73,6 +73,40 @@ test('strict headers on every page, and no page breaks its own policy', { timeou
   }
 });
 
+test(
+  'a page that breaks off while it loads comes up all the same: once by itself, then with a button',
+  { timeout: 60_000 },
+  async () => {
+    const { server, browser } = world;
+    const page = await newPage(browser);
+    const [alert, again] = [page.getByRole('alert'), page.getByRole('button', { name: 'Load again' })];
+    // As when the network changes: the page itself is there, and what it loads is broken off.
+    let broken = 0;
+    await page.route('**/assets/*.js', (route) =>
+      broken-- > 0 ? route.abort('internetdisconnected') : route.continue(),
+    );
+    const comesUp = () => page.locator('#app > *').first().waitFor();
+    broken = 1;
+    await page.goto(`${server.url}/check`);
+    await comesUp();
+    assert.ok(Number(await page.evaluate(() => sessionStorage.getItem('lectern.boot'))) > 0, 'it was loaded again');
+    assert.equal(await again.count(), 0);
+    // It does not reload for ever.
+    broken = 1000;
+    await page.reload();
+    await alert.getByText('could not be loaded').waitFor();
+    const loads = [];
+    page.on('framenavigated', () => loads.push(page.url()));
+    await page.waitForTimeout(1_500);
+    assert.deepEqual(loads, []);
+    broken = 0;
+    await again.click();
+    await comesUp();
+    assert.deepEqual(page.troubles, []);
+    await page.context().close();
+  },
+);
+
 test('what is not there is a plain 404, and methods that are not meant are refused', { timeout: 30_000 }, async () => {
   const { server } = world;
   for (const path of [

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import vue from '@vitejs/plugin-vue';
@@ -19,8 +20,18 @@ function pages(): Plugin {
   return { name: 'lectern-pages', configureServer: (dev) => void dev.middlewares.use(rewrite) };
 }
 
+/** Puts `boot.js` into each page as it is, before all else. */
+function boot(): Plugin {
+  const children = readFileSync(resolve(import.meta.dirname, 'boot.js'), 'utf8');
+  return { name: 'lectern-boot', transformIndexHtml: () => [{ tag: 'script', children, injectTo: 'head-prepend' }] };
+}
+
 export default defineConfig({
-  plugins: [vue({ template: { compilerOptions: { isCustomElement: (tag) => tag.startsWith('lectern-') } } }), pages()],
+  plugins: [
+    vue({ template: { compilerOptions: { isCustomElement: (tag) => tag.startsWith('lectern-') } } }),
+    pages(),
+    boot(),
+  ],
   resolve: { conditions: ['lectern-source', 'browser', 'module', 'import', 'default'] },
   define: { __VUE_OPTIONS_API__: false, __VUE_PROD_DEVTOOLS__: false },
   server: {
