@@ -69,12 +69,13 @@ impl World {
         (recordings, failed)
     }
 
-    /// Begins a recording in a room of this number, and waits until it is on the disk.
+    /// Begins a recording in a room of this number, and waits until it is on the disk and in the list, which comes after.
     pub fn begin(&self, id: &str, room: u64) {
         let recording = id.to_owned();
         let state = Box::new(state(&format!("room-{room}")));
         self.recordings.order(RoomId(room), 0, RecorderOrder::Begin { recording, state });
         until("it is on the disk", || self.recordings.manifest(id));
+        until("it is in the list", || self.recordings.listed(id).unwrap());
     }
 
     /// Makes a finished recording.

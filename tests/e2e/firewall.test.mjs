@@ -77,6 +77,20 @@ class Space {
     process.env.CHROMIUM = wrapper;
   }
 
+  /**
+   * Until nothing of it changes by itself any more: Chromium breaks off what it loads (`ERR_NETWORK_CHANGED`) when a cable comes up or an address
+   * passes its check for a duplicate (RFC 4862, section 5.4), seconds after it was given.
+   */
+  async settled() {
+    await until('cables and addresses are up', () => {
+      const links = JSON.parse(this.run('ip', ['-json', 'addr'])).filter(({ ifname }) => ifname !== 'lo');
+      // A kernel may put tunnels there that are never set up.
+      const cables = links.filter(({ flags }) => flags.includes('UP'));
+      const rises = (link) => link.operstate !== 'UP' || link.addr_info.some(({ tentative }) => tentative);
+      return cables.length > 0 && !cables.some(rises);
+    });
+  }
+
   /** Rules of nftables, instead of those before. */
   filter(...tables) {
     this.run('nft', ['-f', '-'], { input: `flush ruleset\n${tables.join('\n')}\n` });
@@ -109,6 +123,7 @@ class Site {
     site.#space.set('netfilter/nf_conntrack_acct', 1);
     // An address that goes does not take the others of its network along.
     site.#space.set('ipv4/conf/all/promote_secondaries', 1);
+    await site.#space.settled();
     return site;
   }
 
@@ -152,6 +167,8 @@ class Home {
     home.#router.plug('inside', '10.7.0.1');
     home.#inside.plug('desk', '10.7.0.2');
     home.#inside.run('ip', ['route', 'add', 'default', 'via', '10.7.0.1']);
+    await home.#inside.settled();
+    await home.#router.settled();
     return home;
   }
 

@@ -38,8 +38,14 @@ export class Lab {
   static async open(browser, front, { network } = {}) {
     const page = await newPage(browser);
     await network?.carries(page);
+    const lost = [];
+    page.on('requestfailed', (request) => lost.push(`${request.url()}: ${request.failure()?.errorText}`));
     await page.goto(`${front.url}/lab/`);
-    await page.waitForFunction('globalThis.labReady');
+    await page.waitForFunction('globalThis.labReady').catch((error) => {
+      throw new Error(`the lab page does not come up: ${[...lost, ...page.troubles, ...page.said].join('\n')}`, {
+        cause: error,
+      });
+    });
     const lab = new Lab(
       (code) => page.evaluate(code),
       () => page.context().close(),
