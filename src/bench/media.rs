@@ -317,6 +317,7 @@ impl Driver {
         self.seen.sent.retain(|(publisher, _), _| *publisher != id);
         person.client.publish(now, Source::Microphone, Codec::Opus);
         person.client.set_level(Source::Microphone, level);
+        person.client.set_dtx(Source::Microphone, true);
         person.client.publish_with(now, Source::Camera, codec, &[shape]);
     }
 

@@ -40,6 +40,7 @@ use report::{
 use server::Target;
 use signalling::{Credentials, Session};
 use traffic::Traffic;
+pub use traffic::VOICES;
 use usage::Usage;
 
 /// Pictures that a participant shows, as Lectern's own page does on a desktop.
@@ -129,6 +130,8 @@ pub struct Options {
     pub scenario: Scenario,
     /// How many look (lecture, churn) or take part (seminar).
     pub people: usize,
+    /// How many talk all the time, of each class; the others are silent.
+    pub talking: usize,
     /// Codec of the cameras.
     pub codec: Codec,
     /// Bit/s of a camera.
@@ -158,7 +161,8 @@ impl Options {
         };
         let classes = if self.scenario == Scenario::Classes { self.people / CLASS } else { 1 };
         let (codec, bitrate) = (self.codec, self.bitrate);
-        Traffic { senders, viewers, listeners: viewers, codec, bitrate, classes, more: 0 }
+        let voices = self.talking;
+        Traffic { senders, viewers, listeners: viewers, voices, codec, bitrate, classes, more: 0 }
     }
 }
 
@@ -303,7 +307,7 @@ impl<'a> Room<'a> {
                 &serde_json::json!({"maxParticipants": 2 * self.options.people + RAMP_PEOPLE + 10}),
             )?;
         }
-        let level = if place < traffic::VOICES { VOICE_DBOV } else { SILENT_DBOV };
+        let level = if place < self.options.talking { VOICE_DBOV } else { SILENT_DBOV };
         let sends = sends.then(|| (level, self.traffic.codec, self.traffic.shape()));
         let publishes = sends.is_some();
         self.media.join(Joining { client, socket, since: started, sends });

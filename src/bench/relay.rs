@@ -421,6 +421,7 @@ mod tests {
             senders: 1,
             viewers: 2,
             listeners: 2,
+            voices: crate::bench::VOICES,
             codec: Codec::Vp8,
             bitrate: 500_000,
             classes: 1,

@@ -14,7 +14,7 @@ const OPUS_FRAME: Duration = Duration::from_millis(20);
 const OPUS_BYTES: usize = 80;
 /// An RTP header with the extensions that a receiver negotiates (mid, transport-wide number, send time), in bytes.
 const HEADER_BYTES: usize = 32;
-/// Microphones that are heard at once: the slots of a participant for sound.
+/// Most microphones that are heard at once: the slots of a participant for sound.
 pub const VOICES: usize = 3;
 
 /// Who sends what to how many.
@@ -24,8 +24,10 @@ pub struct Traffic {
     pub senders: usize,
     /// Participants to whom a packet of a camera goes.
     pub viewers: usize,
-    /// Participants to whom a packet of one of the first [`VOICES`] microphones goes.
+    /// Participants to whom a packet of a microphone goes in which somebody talks.
     pub listeners: usize,
+    /// Who talk all the time, of each class: the first so many.
+    pub voices: usize,
     /// Codec of the cameras.
     pub codec: Codec,
     /// Bit/s of a camera.
@@ -55,10 +57,10 @@ impl Traffic {
         video as f64 * f64::from(FPS) + voices as f64 / OPUS_FRAME.as_secs_f64()
     }
 
-    /// Senders (from 0) whose microphones are heard: the first [`VOICES`] of each class.
+    /// Senders (from 0) who talk.
     fn speakers(&self) -> impl Iterator<Item = usize> {
         let size = self.senders / self.classes;
-        (0..self.senders).filter(move |sender| sender % size < VOICES)
+        (0..self.senders).filter(move |sender| sender % size < self.voices)
     }
 
     /// When which of its packets is due, for the yardsticks.
@@ -127,6 +129,7 @@ mod tests {
             senders: 4,
             viewers: 3,
             listeners: 3,
+            voices: VOICES,
             codec: Codec::Vp8,
             bitrate: 1_500_000,
             classes: 1,

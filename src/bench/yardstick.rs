@@ -247,6 +247,7 @@ mod tests {
             senders: 2,
             viewers: 3,
             listeners: 2,
+            voices: crate::bench::VOICES,
             codec: Codec::Vp8,
             bitrate: 500_000,
             classes: 1,

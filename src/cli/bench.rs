@@ -47,6 +47,11 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(u32)),
         )
         .arg(
+            argument("talking", "N", "How many talk all the time, 0 to 3 of each class; the others are silent")
+                .default_value("3")
+                .value_parser(value_parser!(u64).range(0..=bench::VOICES as u64)),
+        )
+        .arg(
             argument("codec", "CODEC", "Codec of the cameras")
                 .default_value("vp8")
                 .value_parser(names(CODECS.map(|(name, _)| name))),
@@ -154,6 +159,7 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
     Ok(Options {
         scenario,
         people,
+        talking: usize::try_from(number("talking")).expect("clap has bounded it"),
         codec,
         bitrate,
         time: Duration::from_secs(number("seconds")),
@@ -201,6 +207,8 @@ mod tests {
         assert!((options.loss - 0.001).abs() < 1e-9);
         let options = parse("--scenario seminar --codec av1 --bitrate 0.8m --seconds 2 --loss 1%").unwrap();
         assert_eq!((options.people, options.codec, options.bitrate), (10, Codec::Av1, 800_000));
+        assert_eq!(options.talking, 3);
+        assert_eq!(parse("--talking 1").unwrap().talking, 1);
         let options = parse("--url http://127.0.0.1:1 --secret s --pid 7").unwrap();
         assert_eq!(options.running, Some(("http://127.0.0.1:1".into(), "s".into(), Some(7))));
     }
@@ -213,6 +221,7 @@ mod tests {
             ("--people many", "--people"),
             ("--scenario seminar --people 27", "2 to 26"),
             ("--scenario classes --people 25", "no multiple"),
+            ("--talking 4", "--talking"),
             ("--codec theora", "vp8"),
             ("--bitrate 1x", "--bitrate"),
             ("--bitrate 1", "50k"),

@@ -390,6 +390,13 @@ impl Client {
         }
     }
 
+    /// Has a source of sound send next to nothing while it is silent (RFC 7587, section 3.1.3), as browsers do where that is agreed.
+    pub fn set_dtx(&mut self, source: Source, dtx: bool) {
+        for encoder in self.audio.iter_mut().filter(|e| e.source() == source) {
+            encoder.set_dtx(dtx);
+        }
+    }
+
     /// Asks for a keyframe on a slot, as a decoder in need would, whatever state it is in. True if the engine has something
     /// to ask (a packet has arrived on that slot).
     pub fn request_keyframe(&mut self, now: Instant, slot: usize, kind: KeyframeRequestKind) -> bool {

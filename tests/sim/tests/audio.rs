@@ -201,3 +201,31 @@ fn sound_is_continuous_while_it_has_a_slot() {
     }
     world.assert_clean();
 }
+
+/// As browsers do where it is agreed: silence is a packet each 400 ms, and a word comes at once.
+#[test]
+fn a_silent_microphone_sends_next_to_nothing() {
+    let mut world = World::new(1);
+    let room = world.open_room();
+    let who = world.join(room, &Join::with(teacher()));
+    world.publish(who, Source::Microphone, Codec::Opus);
+    world.run(Duration::from_secs(1));
+    let set = |world: &mut World, level| {
+        world.with_client(who, |client, _| {
+            client.set_dtx(Source::Microphone, true);
+            client.set_level(Source::Microphone, level);
+        });
+    };
+    let sent = |world: &mut World, time| {
+        let before = world.with_client(who, |client, _| client.counters().rtp_out);
+        world.run(time);
+        world.with_client(who, |client, _| client.counters().rtp_out) - before
+    };
+    set(&mut world, -100);
+    let silent = sent(&mut world, Duration::from_secs(4));
+    assert!((10..=11).contains(&silent), "{silent}");
+    set(&mut world, -30);
+    let talking = sent(&mut world, Duration::from_millis(100));
+    assert!((5..=6).contains(&talking), "{talking}");
+    world.assert_clean();
+}

@@ -11,6 +11,10 @@ use crate::rng::Rng;
 
 /// Length of an Opus packet.
 const OPUS_FRAME: Duration = Duration::from_millis(20);
+/// How often an encoder sends of silence, where it may leave out the rest.
+const DTX_FRAME: Duration = Duration::from_millis(400);
+/// At this level and below nobody says anything, in dBov.
+const SILENT_DBOV: i8 = -100;
 /// Bytes of an Opus packet: about 32 kbit/s.
 const OPUS_BYTES: usize = 80;
 
@@ -306,11 +310,12 @@ pub(super) struct AudioEncoder {
     rng: Rng,
     next_at: Instant,
     level_dbov: i8,
+    dtx: bool,
 }
 
 impl AudioEncoder {
     pub(super) fn new(line: Line, stamp: Stamp, numbers: Numbers, rng: Rng, now: Instant) -> Self {
-        AudioEncoder { line, stamp, numbers, rng, next_at: now, level_dbov: -40 }
+        AudioEncoder { line, stamp, numbers, rng, next_at: now, level_dbov: -40, dtx: false }
     }
 
     pub(super) fn source(&self) -> Source {
@@ -330,7 +335,15 @@ impl AudioEncoder {
     }
 
     pub(super) fn set_level(&mut self, level_dbov: i8) {
-        self.level_dbov = level_dbov.min(0);
+        let was_silent = std::mem::replace(&mut self.level_dbov, level_dbov.min(0)) <= SILENT_DBOV;
+        if self.dtx && was_silent && self.level_dbov > SILENT_DBOV {
+            // Whoever begins to talk does not wait for the next packet of silence.
+            self.next_at = self.next_at.checked_sub(DTX_FRAME - OPUS_FRAME).unwrap_or(self.next_at);
+        }
+    }
+
+    pub(super) fn set_dtx(&mut self, dtx: bool) {
+        self.dtx = dtx;
     }
 
     pub(super) fn numbers(&self) -> Numbers {
@@ -347,7 +360,9 @@ impl AudioEncoder {
         if now < self.next_at {
             return;
         }
-        self.next_at = next_tick(self.next_at, now, OPUS_FRAME);
+        let is_silent = self.level_dbov <= SILENT_DBOV;
+        self.next_at =
+            next_tick(self.next_at, now, if self.dtx && is_silent { DTX_FRAME } else { OPUS_FRAME });
         self.numbers.seq += 1;
         let frame = Frame {
             stamp: self.stamp,
@@ -363,7 +378,7 @@ impl AudioEncoder {
         };
         let payload = packetize(&frame).remove(0);
         // A voice wavers; silence does not.
-        let waver = if self.level_dbov > -100 { self.rng.below(5) as i8 - 2 } else { 0 };
+        let waver = if !is_silent { self.rng.below(5) as i8 - 2 } else { 0 };
         out.push(Outgoing {
             mid: self.line.mid,
             rid: None,
