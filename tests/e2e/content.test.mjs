@@ -103,6 +103,16 @@ test(
     await again.click();
     await comesUp();
     assert.deepEqual(page.troubles, []);
+    // Nothing that fails later takes anybody out of a class.
+    await page.waitForLoadState('load');
+    await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const script = Object.assign(document.createElement('script'), { src: '/nothing.js', onerror: resolve });
+          document.head.append(script);
+        }),
+    );
+    assert.equal(await again.count(), 0);
     await page.context().close();
   },
 );

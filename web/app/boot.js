@@ -3,8 +3,10 @@
 addEventListener(
   'error',
   ({ target }) => {
-    const isOurs = target instanceof HTMLScriptElement || target?.rel === 'stylesheet';
-    if (!isOurs || document.querySelector('#boot')) return;
+    const isNeeded = target instanceof HTMLScriptElement || target?.rel === 'stylesheet';
+    // What an extension of the browser puts into the page, and whatever comes after the page is there, is no reason to load it again in a class.
+    const isOurs = isNeeded && (target.src || target.href).startsWith(`${location.origin}/`);
+    if (!isOurs || document.readyState === 'complete' || document.querySelector('#boot')) return;
     const KEY = 'lectern.boot';
     const last = (() => {
       try {
