@@ -60,6 +60,7 @@ fn packets(start: Instant, codec: Codec) -> Vec<RecordedPacket> {
                     }),
                     marker: part + 1 == parts,
                     level_dbov: None,
+                    colour: None,
                     payload: Arc::from(payload),
                 });
             }
@@ -104,7 +105,14 @@ fn main() {
         );
     }
     let mut file = Vec::new();
-    let head = Head { codec: Codec::Vp8, size: Some((640, 360)), codec_private: None, channels: 0, uid: 1 };
+    let head = Head {
+        codec: Codec::Vp8,
+        size: Some((640, 360)),
+        colour: None,
+        codec_private: None,
+        channels: 0,
+        uid: 1,
+    };
     let mut writer = Writer::begin(&head, &mut file);
     let frame = vec![0x5a; 5000];
     for index in 0..50_000 {

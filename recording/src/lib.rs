@@ -13,6 +13,7 @@
 //! Whatever happens to the process, [`recover::plan`] makes a whole recording of what is on the disk. A panic means a bug here, never bad input.
 
 pub mod clock;
+pub mod colour;
 pub mod export;
 pub mod frames;
 pub mod line;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use sfu::codec::Codec;
 use sfu::media::Source;
 
+use crate::colour::Colour;
+
 /// The version of the format that is written here.
 pub const VERSION: u32 = 1;
 /// The name of the timeline's file.
@@ -84,6 +86,9 @@ pub struct Track {
     /// Height of the last picture in pixels.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub height: Option<u16>,
+    /// What its numbers mean as colours; what there is none of, the bitstream says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub colour: Option<Colour>,
     /// Pairs (milliseconds in the file, milliseconds since the recording began) between which time runs straight; when there are none,
     /// the two differ by the offset.
     pub clock_fit: Vec<(f64, f64)>,

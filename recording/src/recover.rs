@@ -178,7 +178,7 @@ fn known_tracks(manifest: &Manifest, entries: &[Entry]) -> Vec<Track> {
         manifest.tracks.iter().map(|track| (track.participant.as_str(), track.name.as_str())).collect();
     for entry in entries {
         match &entry.kind {
-            EntryKind::TrackStarted { track, participant, source, codec } => {
+            EntryKind::TrackStarted { track, participant, source, codec, colour } => {
                 tracks.entry(*track).or_insert_with(|| Track {
                     track: *track,
                     file: manifest::file_name(*track, *codec),
@@ -191,6 +191,7 @@ fn known_tracks(manifest: &Manifest, entries: &[Entry]) -> Vec<Track> {
                     bytes: 0,
                     width: None,
                     height: None,
+                    colour: *colour,
                     clock_fit: Vec::new(),
                     blake3: None,
                 });
@@ -255,6 +256,7 @@ mod tests {
                     participant: "ana".into(),
                     source: Source::Camera,
                     codec: Codec::H264,
+                    colour: None,
                 },
             ),
             (700, EntryKind::Size { track: 1, width: 640, height: 360 }),
@@ -268,6 +270,7 @@ mod tests {
         let head = crate::webm::Head {
             codec: Codec::H264,
             size: Some((640, 360)),
+            colour: None,
             codec_private: Some(vec![1]),
             channels: 2,
             uid: 1,

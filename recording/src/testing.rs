@@ -24,6 +24,7 @@ pub fn packet(arrival: Instant) -> RecordedPacket {
         report: None,
         marker: true,
         level_dbov: None,
+        colour: None,
         payload: Arc::from([0xf8, 0xff, 0xfe]),
     }
 }

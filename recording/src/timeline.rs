@@ -8,6 +8,7 @@ use serde_json::Value;
 use sfu::codec::Codec;
 use sfu::media::Source;
 
+use crate::colour::Colour;
 use crate::line;
 
 /// Something that happened in a recording.
@@ -54,6 +55,9 @@ pub enum EntryKind {
         source: Source,
         /// How it is coded.
         codec: Codec,
+        /// What its numbers mean as colours, as the manifest has it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        colour: Option<Colour>,
     },
     /// A track is not written any more.
     TrackEnded {
@@ -195,6 +199,7 @@ mod tests {
             participant: "ana\n\"x\"".into(),
             source: Source::Camera,
             codec: Codec::Vp8,
+            colour: Some(Colour { matrix: Some(6), full_range: Some(false), ..Colour::default() }),
         };
         [
             started,

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use common::Random;
 use common::clip::Clip;
-use common::disk::{decode, picture_bytes, probe, record};
+use common::disk::{decode, picture_bytes, probe, probe_colour, record};
 use common::publisher::{GOOD, Network, Stream};
 use recording::manifest::{State, file_name};
 use recording::recorder::Input;
 use recording::timeline::{self, EntryKind};
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::id::PeerId;
 use sfu::media::Source;
 
@@ -224,6 +225,37 @@ fn another_codec_is_another_file() {
     assert_eq!(files, ["v-1.webm", "v-2.mkv", "v-3.mkv"]);
     for file in files {
         assert_eq!(decode(disk.file(file)), 50, "{file}");
+    }
+}
+
+/// A file says what its sender says of the colours, as ffprobe reads it, or what a browser takes them for; other colours are another file.
+#[test]
+fn a_file_says_what_its_colours_mean() {
+    let camera = || Stream::new(1, Source::Camera);
+    let start = Instant::now();
+    for (codec, by_itself) in
+        VIDEO.into_iter().zip(["tv smpte170m", "tv bt709", "unknown unknown", "tv bt709"])
+    {
+        let clip = Clip::video(codec, (320, 180), 2);
+        let mut random = Random(6);
+        let mut inputs = camera().send(start, &clip, &mut random);
+        for (ssrc, colour) in [(77, [6, 6, 6, 0x10]), (78, [1, 13, 1, 0x20])] {
+            let from_ms = 40 + u64::from(ssrc - 76) * 2_000;
+            let stream = Stream { ssrc, from_ms, colour: Some(ColourSpace(colour)), ..camera() };
+            inputs.extend(stream.send(start, &clip, &mut random));
+            if ssrc == 77 {
+                let at = start + Duration::from_millis(2_030);
+                inputs.push((at, Input::TrackEnded { peer: PeerId(1), source: Source::Camera }));
+            }
+        }
+        let disk = record(start, inputs, 7_000);
+        let manifest = disk.manifest.as_ref().expect("written");
+        let said: Vec<String> =
+            manifest.tracks.iter().map(|track| probe_colour(disk.file(&track.file))).collect();
+        assert_eq!(said, [by_itself, "tv smpte170m", "pc bt709"], "{codec:?}");
+        for track in &manifest.tracks {
+            assert_eq!(decode(disk.file(&track.file)), 50, "{codec:?}: {}", track.file);
+        }
     }
 }
 

@@ -221,6 +221,54 @@ fn a_composed_film_shows_who_is_there() {
     assert!(loud[5..115].iter().all(|rms| *rms > 0.03), "{loud:?}");
 }
 
+/// A track's colours are what the manifest says; the film says what its own are, and ffmpeg, ffprobe and players read that.
+#[test]
+fn a_film_has_the_colours_of_its_tracks() {
+    let folder = Folder::new("coloured");
+    let encoders = [
+        ("v-1.webm", "vp8", "libvpx -deadline realtime -cpu-used 8 -b:v 1M"),
+        ("v-2.webm", "vp9", "libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M"),
+        ("v-3.mkv", "h264", "libx264 -preset ultrafast -bf 0"),
+    ];
+    // (matrix in the manifest, full range, how ffmpeg is to encode it)
+    let codings = [
+        (Some((6, false)), "smpte170m", "tv"),
+        (Some((1, false)), "bt709", "tv"),
+        (Some((1, true)), "bt709", "pc"),
+        (None, "", "tv"),
+    ];
+    for (said, matrix, range) in codings {
+        for (file, codec, encoder) in encoders {
+            // What browsers take for granted where nothing is said; of H264 nothing is.
+            let matrix = match (matrix, codec) {
+                ("", "vp9") => "bt709",
+                ("", _) => "smpte170m",
+                (matrix, _) => matrix,
+            };
+            let [r, g, b] = GREEN;
+            // Without any tag of its own: what the bitstream or the container says is not what is tested here.
+            let convert = format!(
+                "scale=out_color_matrix={matrix}:out_range={range},format=yuv420p,setparams=range=unknown:colorspace=unknown"
+            );
+            let input = format!("color=c=0x{r:02x}{g:02x}{b:02x}:s=1280x720:r=10:d=1,format=rgb24,{convert}");
+            let arguments = format!("-v error -y -f lavfi -i {input} -c:v {encoder} {file}");
+            run(&folder.0, "ffmpeg", &words(&arguments));
+            let mut track = track(1, file, "ada", "camera", codec, (0, 1_000));
+            if let Some((matrix, full_range)) = said {
+                track["colour"] = json!({"matrix": matrix, "fullRange": full_range});
+            }
+            let manifest = manifest(1_000, &[track], false);
+            let film = carry_out(&folder.0, &plan(Kind::Composed, &manifest, &[], &options(false)).unwrap());
+            let probed = probe(&film);
+            let stream = &probed["streams"][0];
+            assert_eq!([&stream["color_space"], &stream["color_range"]], ["smpte170m", "tv"]);
+            let found = colours(&film, 0.5, 1280, &[(640, 360)])[0];
+            let apart = found.iter().zip(GREEN).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+            assert!(apart < 10, "{codec}, {matrix}, {range}: {found:?} and not {GREEN:?}");
+        }
+    }
+}
+
 /// The same with names and a card; of screens alone, and of a size of their own.
 #[test]
 fn a_film_of_the_screen_has_a_card_where_none_is() {

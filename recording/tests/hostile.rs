@@ -14,6 +14,7 @@ use recording::recorder::Input;
 use recording::timeline::{self, EntryKind};
 use recording::webm::recover::recover;
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::id::{PeerId, RoomId};
 use sfu::io::{RecordedPacket, SenderTime};
 use sfu::media::Source;
@@ -49,12 +50,13 @@ fn packet(start: Instant) -> impl Strategy<Value = Input> {
         prop_oneof![0u64..60, any::<u64>().prop_map(|seq| seq >> 1)],
         prop_oneof![0u32..1_000_000, any::<u32>()],
         prop::sample::select(vec![0u32, 1, 8_000, 48_000, 90_000, u32::MAX]),
+        prop::option::of(any::<[u8; 4]>().prop_map(ColourSpace)),
     );
     let report = prop::option::of((any::<u32>(), prop_oneof![0u32..1_000_000, any::<u32>()]));
     (names, numbers, report, any::<bool>(), payload(), 0u64..60_000).prop_map(
         move |(
             (peer, source, codec, layer, ssrc),
-            (seq, rtp_time, clock_rate),
+            (seq, rtp_time, clock_rate, colour),
             report,
             marker,
             payload,
@@ -78,6 +80,7 @@ fn packet(start: Instant) -> impl Strategy<Value = Input> {
                 }),
                 marker,
                 level_dbov: None,
+                colour,
                 payload: Arc::from(payload),
             })
         },

@@ -508,6 +508,8 @@ pub struct RecordedPacket {
     pub marker: bool,
     /// How loud it is, in dBov: 0 the loudest, -127 silence (RFC 6464); none when the sender does not say.
     pub level_dbov: Option<i8>,
+    /// What its numbers mean as colours, with the last packet of a keyframe; none when the sender does not say.
+    pub colour: Option<crate::colour::ColourSpace>,
     /// Payload, shared with the subscribers.
     pub payload: Arc<[u8]>,
 }

@@ -12,6 +12,7 @@
 
 mod bandwidth;
 pub mod codec;
+pub mod colour;
 pub mod counters;
 mod demux;
 mod egress;

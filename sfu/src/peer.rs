@@ -22,17 +22,16 @@ use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use crate::bandwidth::estimate::Estimator;
 use crate::bandwidth::pace::Pacer;
 use crate::codec::Codec;
+use crate::colour::ColourSpace;
 use crate::demux::Family;
 use crate::egress::{self, Egress, Sealed, StreamConfig};
-use crate::extension::{DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
+use crate::extension::{COLOUR_ID, ColourExtension, DESCRIPTOR_ID, DescriptorBytes, DescriptorExtension};
 use crate::forward::red::FeedbackLoss;
 use crate::io::{Datagram, OfferError, SenderTime, Transport};
 use crate::limits::SSRCS_PER_PEER;
 use crate::media::{Kind, Mid, Rid};
 use crate::proof;
-use crate::sdp::{
-    DESCRIPTOR_URI, MediaLine, keep_offered_sound, pair_first_slots, read_offer, without_needless_descriptors,
-};
+use crate::sdp::{COLOUR_URI_OF_ENGINE, DESCRIPTOR_URI, MediaLine, from_engine, read_offer, to_engine};
 use slots::{Copy, FILL_STEP, Waiting, is_slot, take_slots};
 
 /// Packets of unknown streams that are looked at in a second: a publisher that starts all its layers and their repairs brings ten.
@@ -127,6 +126,8 @@ pub struct Incoming {
     pub audio_level: Option<(i8, bool)>,
     /// Rotation of the picture (3GPP TS 26.114, CVO).
     orientation: Option<VideoOrientation>,
+    /// What its numbers mean as colours, with the last packet of a keyframe.
+    pub colour: Option<ColourSpace>,
     /// Dependency descriptor ([`crate::publish::dependency`]).
     pub dependency: Option<Arc<[u8]>>,
     /// The sender's clock, from its last sender report.
@@ -145,6 +146,7 @@ impl Incoming {
             marker: false,
             audio_level: None,
             orientation: None,
+            colour: None,
             ..self.clone()
         }
     }
@@ -285,8 +287,9 @@ impl Peer {
             // The server is always reachable at its candidates; the other side does the checks (RFC 8445, section 2.5).
             .set_ice_lite(true)
             .set_rtp_mode(true)
-            // The id is the offer's, which the answer keeps.
+            // The ids are the offer's, which the answer keeps.
             .set_extension(DESCRIPTOR_ID, Extension::with_serializer(DESCRIPTOR_URI, DescriptorExtension))
+            .set_extension(COLOUR_ID, Extension::with_serializer(COLOUR_URI_OF_ENGINE, ColourExtension))
             .clear_codecs()
             .enable_opus(true, true)
             .enable_vp8(true)
@@ -689,6 +692,7 @@ impl Peer {
             marker: packet.header.marker,
             audio_level: exts.audio_level.map(|level| (level, exts.voice_activity.unwrap_or(false))),
             orientation: exts.video_orientation,
+            colour: exts.user_values.get::<ColourSpace>().copied(),
             dependency: exts.user_values.get::<DescriptorBytes>().map(|bytes| Arc::clone(&bytes.0)),
             report,
             payload: packet.payload,
@@ -758,10 +762,9 @@ impl Peer {
 
 fn accept(rtc: &mut Rtc, text: &str, lines: &[MediaLine]) -> Result<String, OfferError> {
     let malformed = |error: &dyn std::fmt::Display| OfferError::Malformed(error.to_string());
-    let offer = SdpOffer::from_sdp_string(&without_needless_descriptors(&pair_first_slots(text, lines)))
-        .map_err(|error| malformed(&error))?;
+    let offer = SdpOffer::from_sdp_string(&to_engine(text, lines)).map_err(|error| malformed(&error))?;
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| malformed(&error))?;
-    Ok(keep_offered_sound(text, &answer.to_sdp_string()))
+    Ok(from_engine(text, &answer.to_sdp_string()))
 }
 
 fn protocol(transport: Transport) -> Protocol {

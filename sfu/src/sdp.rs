@@ -32,6 +32,11 @@ pub struct MediaLine {
 pub const DESCRIPTOR_URI: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 
+/// The colour space's name in SDP.
+const COLOUR_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/color-space";
+/// The same for the engine, which knows the other name, and has nothing to read it with.
+pub const COLOUR_URI_OF_ENGINE: &str = "urn:x-lectern:color-space";
+
 /// Most simulcast layers of a track.
 pub const MAX_LAYERS: usize = 3;
 
@@ -159,10 +164,20 @@ pub fn map_sources(lines: &[MediaLine], said: &[(Mid, Source)]) -> Result<Vec<(M
     Ok(said.to_vec())
 }
 
+/// An offer as the engine is to see it.
+pub fn to_engine(offer: &str, lines: &[MediaLine]) -> String {
+    without_needless_descriptors(&pair_first_slots(offer, lines)).replace(COLOUR_URI, COLOUR_URI_OF_ENGINE)
+}
+
+/// The engine's answer as whoever made the offer is to see it.
+pub fn from_engine(offer: &str, answer: &str) -> String {
+    keep_offered_sound(offer, &answer.replace(COLOUR_URI_OF_ENGINE, COLOUR_URI))
+}
+
 /// Puts the first audio slot and the first video slot into one MediaStream, so that the browser keeps lips and voice together.
 ///
 /// The engine mirrors the `msid` of the offer's m-line into its answer, or takes a random one (RFC 8830).
-pub fn pair_first_slots(offer: &str, lines: &[MediaLine]) -> String {
+fn pair_first_slots(offer: &str, lines: &[MediaLine]) -> String {
     let mut paired = String::with_capacity(offer.len() + 128);
     let mut line_index = None::<usize>;
     let mut done = [false; 2];
@@ -195,7 +210,7 @@ pub fn pair_first_slots(offer: &str, lines: &[MediaLine]) -> String {
 ///
 /// The engine negotiates RED once for a connection and puts it before Opus on every m-line, and a browser whose answer has RED
 /// first sends RED: with this, who offers decides where. m-lines of an answer are those of the offer, in its order.
-pub fn keep_offered_sound(offer: &str, answer: &str) -> String {
+fn keep_offered_sound(offer: &str, answer: &str) -> String {
     fn sections(sdp: &str) -> Vec<&str> {
         let starts = sdp.match_indices("\nm=").map(|(at, _)| at + 1).chain([sdp.len()]);
         starts.scan(0, |from, to| Some(&sdp[std::mem::replace(from, to)..to])).collect()
@@ -234,7 +249,7 @@ pub fn keep_offered_sound(offer: &str, answer: &str) -> String {
 
 /// Takes the dependency descriptor out of sending m-lines that do not send AV1 or H264 first. VP8 and VP9 tell their layers in the payload,
 /// where every receiver reads them; a browser that may write the descriptor leaves the picture ids out of VP8's.
-pub fn without_needless_descriptors(offer: &str) -> String {
+fn without_needless_descriptors(offer: &str) -> String {
     let mut out = String::with_capacity(offer.len());
     for section in split_sections(offer) {
         let needed = section.contains("a=recvonly") || matches!(first_codec(section), Some("AV1" | "H264"));
@@ -287,6 +302,14 @@ mod tests {
         assert_eq!(paired.matches("a=msid:first-slots").count(), 2);
         assert!(paired.contains("a=mid:3\r\na=recvonly\r\na=msid:first-slots first-video"));
         assert!(!paired.contains("a=mid:4\r\na=recvonly\r\na=msid"));
+    }
+
+    /// The engine has the name that an offer gives the colour space, and nothing to read it with.
+    #[test]
+    fn the_engine_is_given_another_name_for_colours() {
+        use str0m::rtp::Extension;
+        let known = Extension::ColorSpace;
+        assert_eq!(known.as_uri(), COLOUR_URI, "or the other name is needed no more");
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn packet(now: Instant, seq: u64, payload: &Arc<[u8]>) -> RecordedPacket {
         report: None,
         marker: false,
         level_dbov: None,
+        colour: None,
         payload: payload.clone(),
     }
 }

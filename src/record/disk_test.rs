@@ -118,6 +118,7 @@ impl World {
             report: None,
             marker: true,
             level_dbov: None,
+            colour: None,
             payload: payload.into(),
         })
     }

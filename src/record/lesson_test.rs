@@ -147,6 +147,7 @@ impl Lesson {
                 report,
                 marker: part + 1 == payloads.len() && sender.codec != Codec::Opus,
                 level_dbov: None,
+                colour: None,
                 payload: Arc::from(payload),
             };
             self.at(arrival, Input::Packet(packet));

@@ -96,6 +96,7 @@ mod tests {
             report: None,
             marker: false,
             level_dbov: None,
+            colour: None,
             payload: [].into(),
         };
         for _ in 0..PACKETS {

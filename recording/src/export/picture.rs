@@ -8,7 +8,8 @@ use super::layout::{self, Scene};
 use super::{
     Kind, Options, PlanError, RESULT_FILE, Step, input, is_screen, metadata, one_line, sound, words,
 };
-use crate::manifest::Manifest;
+use crate::colour::Colour;
+use crate::manifest::{self, Manifest};
 use crate::timeline::{Entry, EntryKind};
 
 /// 25 frames a second: as many as a face needs, and whole milliseconds.
@@ -20,6 +21,10 @@ const SCREEN_MIN: (u32, u32) = (640, 360);
 const SCREEN_MAX: (u32, u32) = (1920, 1080);
 /// What is to be seen where nothing is: nearly black.
 const GROUND: &str = "0x15181c";
+/// What the film's numbers mean as colours: BT.601, as browsers encode cameras and screens, so that next to nothing has to be converted; of the primaries
+/// of screens.
+const COLOURS: &str = "-color_range tv -colorspace smpte170m -color_primaries bt709 -color_trc bt709";
+const FILM_MATRIX: &str = "smpte170m";
 /// Longest name in a picture, and longest title.
 const LABEL_CHARS: usize = 28;
 const TITLE_CHARS: usize = 60;
@@ -137,7 +142,7 @@ impl Part<'_> {
             let label = self.label(index);
             for ((size, stays), nth) in sizes.into_iter().zip(0..) {
                 graph.push_str(&format!("[track{input}size{nth}]"));
-                graph.push_str(&self.scale(size, label.as_ref()));
+                graph.push_str(&self.scale(size, &self.manifest.tracks[index], label.as_ref()));
                 graph.push_str(&format!("[layer{layers}];[ground{layers}][layer{layers}]"));
                 graph.push_str(&overlay(size, &stays));
                 layers += 1;
@@ -152,6 +157,7 @@ impl Part<'_> {
         // A keyframe each 5 s, to seek to.
         arguments.extend(words("-c:v libx264 -preset veryfast -crf 23 -g 125 -pix_fmt yuv420p -threads"));
         arguments.push(self.options.threads.max(1).to_string());
+        arguments.extend(words(COLOURS));
         arguments.extend(words("-map_metadata -1 -f matroska"));
         let media_ms = self.to_ms - self.from_ms;
         Step { file, reads, arguments, media_ms, weight: media_ms }
@@ -191,10 +197,16 @@ impl Part<'_> {
     }
 
     /// Brings a picture to a size. A publisher changes the size of its picture as it likes: its shape is kept, and so is its place.
-    fn scale(&self, (width, height): (u32, u32), label: Option<&(String, String)>) -> String {
+    fn scale(
+        &self,
+        (width, height): (u32, u32),
+        track: &manifest::Track,
+        label: Option<&(String, String)>,
+    ) -> String {
+        let (matrix, range) = matrix_and_range(track);
         let scaled = format!(
-            "scale=w={width}:h={height}:force_original_aspect_ratio=decrease:force_divisible_by=2\
-             :flags=bicubic,setsar=1"
+            "scale=w={width}:h={height}:force_original_aspect_ratio=decrease:force_divisible_by=2:flags=bicubic\
+             :in_color_matrix={matrix}:in_range={range}:out_color_matrix={FILM_MATRIX}:out_range=tv,setsar=1"
         );
         let Some((file, text)) = label else { return scaled };
         let label = self.text(file, text, (height / 24).max(14), "x=8:y=8:box=1");
@@ -266,6 +278,26 @@ fn during(from_ms: u64, to_ms: u64) -> String {
 
 fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
+/// How a track's colours are read, in the words of the `scale` filter. It is told, because decoders of VP9 and AV1 forget what the file says.
+fn matrix_and_range(track: &manifest::Track) -> (&'static str, &'static str) {
+    // Recordings from before files said it have what browsers take such pictures for.
+    let colour = track.colour.or_else(|| Colour::of(track.codec, None, false)).unwrap_or_default();
+    let matrix = match colour.matrix {
+        Some(1) => "bt709",
+        Some(4) => "fcc",
+        Some(5 | 6) => "smpte170m",
+        Some(7) => "smpte240m",
+        Some(9 | 10) => "bt2020",
+        _ => "auto",
+    };
+    let range = match colour.full_range {
+        Some(true) => "pc",
+        Some(false) => "tv",
+        None => "auto",
+    };
+    (matrix, range)
 }
 
 /// A text as it is written into a picture. Emoji are left out: their fonts are coloured bitmaps, which `drawtext` does not draw.

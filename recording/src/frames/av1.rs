@@ -44,6 +44,7 @@ struct Sequence {
     /// Whether there may be several layers of one time.
     has_layers: bool,
     still_header: bool,
+    has_colour: bool,
     configuration: Vec<u8>,
 }
 
@@ -166,6 +167,7 @@ impl Av1 {
         if let Some(sequence) = self.sequence.as_ref().filter(|_| has_sequence && first_frame == Some(true)) {
             frame.keyframe = true;
             frame.size = Some(sequence.size);
+            frame.has_colour = sequence.has_colour;
             frame.codec_private = Some(sequence.configuration.clone());
         }
         if self.sequence.as_ref().is_some_and(|sequence| sequence.has_layers) {
@@ -250,10 +252,10 @@ fn read_sequence(body: &[u8], obu: &[u8]) -> Option<Sequence> {
     let width = u16::try_from(bits.read(width_bits)?.checked_add(1)?).ok()?;
     let height = u16::try_from(bits.read(height_bits)?.checked_add(1)?).ok()?;
     skip_tools(&mut bits, still_header)?;
-    let colour = read_colour(&mut bits, profile)?;
-    let mut configuration = vec![0x81, profile << 5 | level, tier << 7 | colour, 0];
+    let (format, has_colour) = read_colour(&mut bits, profile)?;
+    let mut configuration = vec![0x81, profile << 5 | level, tier << 7 | format, 0];
     configuration.extend_from_slice(obu);
-    Some(Sequence { size: (width, height), has_layers, still_header, configuration })
+    Some(Sequence { size: (width, height), has_layers, still_header, has_colour, configuration })
 }
 
 /// From `frame_id_numbers_present_flag` to `enable_restoration`.
@@ -281,11 +283,12 @@ fn skip_tools(bits: &mut Bits<'_>, still_header: bool) -> Option<()> {
     Some(())
 }
 
-/// `color_config` (section 5.5.2) as the lower seven bits of the record's third byte.
-fn read_colour(bits: &mut Bits<'_>, profile: u8) -> Option<u8> {
+/// `color_config` (section 5.5.2) as the lower seven bits of the record's third byte, and whether it says more of the colours than nothing.
+fn read_colour(bits: &mut Bits<'_>, profile: u8) -> Option<(u8, bool)> {
     let high_depth = bits.flag()?;
     let twelve = profile == 2 && high_depth && bits.flag()?;
     let mono = profile != 1 && bits.flag()?;
+    let mut full_range = false;
     let mut description = [2, 2, 2];
     if bits.flag()? {
         description = [bits.read(8)?, bits.read(8)?, bits.read(8)?];
@@ -296,7 +299,7 @@ fn read_colour(bits: &mut Bits<'_>, profile: u8) -> Option<u8> {
     if !mono && rgb {
         (x, y) = (false, false);
     } else if !mono {
-        bits.read(1)?;
+        full_range = bits.flag()?;
         (x, y) = match profile {
             0 => (true, true),
             1 => (false, false),
@@ -311,7 +314,8 @@ fn read_colour(bits: &mut Bits<'_>, profile: u8) -> Option<u8> {
         }
     }
     let flags = [(high_depth, 6), (twelve, 5), (mono, 4), (x, 3), (y, 2)];
-    Some(flags.into_iter().fold(position, |byte, (flag, shift)| byte | u8::from(flag) << shift))
+    let format = flags.into_iter().fold(position, |byte, (flag, shift)| byte | u8::from(flag) << shift);
+    Some((format, full_range || description != [2, 2, 2]))
 }
 
 /// `uvlc()` (section 4.10.3).

@@ -12,6 +12,7 @@ mod vp9;
 mod vp9_header;
 
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::io::RecordedPacket;
 
 pub use self::av1::Av1;
@@ -37,6 +38,10 @@ pub struct Frame {
     pub data: Vec<u8>,
     /// What a decoder must know before a keyframe (`CodecPrivate`): `avcC`, `av1C`.
     pub codec_private: Option<Vec<u8>>,
+    /// Whether the bitstream of a keyframe says what its numbers mean as colours. Of H264 that is not looked at.
+    pub has_colour: bool,
+    /// What its sender says of them beside the bitstream.
+    pub colour: Option<ColourSpace>,
     /// How loud it is, in dBov, where its sender says.
     pub level_dbov: Option<i8>,
 }

@@ -35,14 +35,8 @@ impl Vp8 {
                 // RFC 6386, section 9.1: the inverse key bit, and behind the start code the size of a keyframe.
                 let keyframe = part.first().is_some_and(|byte| byte & 0x01 == 0);
                 let size = read_size(part).filter(|_| keyframe);
-                self.frame = Some(Frame {
-                    rtp_time,
-                    keyframe,
-                    size,
-                    data: part.to_vec(),
-                    codec_private: None,
-                    level_dbov: None,
-                });
+                self.frame =
+                    Some(Frame { rtp_time, keyframe, size, data: part.to_vec(), ..Frame::default() });
             }
             _ => {
                 self.frame = None;

@@ -100,6 +100,8 @@ impl Picture {
         {
             self.frame.size = u16::try_from(top.size.0).ok().zip(u16::try_from(top.size.1).ok());
         }
+        self.frame.has_colour =
+            layers.iter().any(|(_, header)| header.is_some_and(|header| header.has_colour));
         if layers.len() > 1 {
             self.frame.data = superframe(&layers);
         }

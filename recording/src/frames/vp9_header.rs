@@ -42,6 +42,8 @@ pub(super) struct Header {
     error_resilient: bool,
     /// Its size.
     pub size: Size,
+    /// Whether it says more of its colours than nothing, as only a keyframe does.
+    pub has_colour: bool,
     /// Which of the kept frames it replaces.
     refreshes: u32,
     /// Where `show_frame` stands, in bits.
@@ -116,12 +118,13 @@ fn read(frame: &[u8], references: &References) -> Option<Header> {
         bits.read(2)?;
     }
     let (size, refreshes);
+    let mut has_colour = false;
     if key || intra_only {
         if bits.read(24)? != SYNC_CODE {
             return None;
         }
         if key || profile > 0 {
-            skip_colour(&mut bits, profile)?;
+            has_colour = read_colour(&mut bits, profile)?;
         }
         refreshes = if key { 0xff } else { bits.read(SLOTS)? };
         size = read_size(&mut bits)?;
@@ -164,7 +167,7 @@ fn read(frame: &[u8], references: &References) -> Option<Header> {
     if bits.read(16)? == 0 {
         return None;
     }
-    Some(Header { key, shown, error_resilient, size, refreshes, show_at, end: bits.at })
+    Some(Header { key, shown, error_resilient, size, has_colour, refreshes, show_at, end: bits.at })
 }
 
 fn read_size(bits: &mut Bits<'_>) -> Option<Size> {
@@ -178,20 +181,24 @@ fn skip_render_size(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// `color_config`
-fn skip_colour(bits: &mut Bits<'_>, profile: u32) -> Option<()> {
+/// `color_config`: whether it says more than nothing.
+fn read_colour(bits: &mut Bits<'_>, profile: u32) -> Option<bool> {
     if profile >= 2 {
         bits.read(1)?;
     }
     let odd = profile & 1 == 1;
-    if bits.read(3)? == SRGB {
+    let space = bits.read(3)?;
+    if space == SRGB {
         if odd {
             bits.read(1)?;
         }
-    } else {
-        bits.read(if odd { 4 } else { 1 })?;
+        return Some(true);
     }
-    Some(())
+    let full_range = bits.flag()?;
+    if odd {
+        bits.read(3)?;
+    }
+    Some(space != 0 || full_range)
 }
 
 /// `loop_filter_params`

@@ -73,7 +73,8 @@ impl Mix {
     /// Begins; `None` when the encoder has no memory.
     pub fn begin() -> Option<Self> {
         let mut pending = Vec::new();
-        let head = Head { codec: Codec::Opus, size: None, codec_private: None, channels: 1, uid: UID };
+        let head =
+            Head { codec: Codec::Opus, size: None, colour: None, codec_private: None, channels: 1, uid: UID };
         let writer = Writer::begin(&head, &mut pending);
         Self::with(writer, pending, 0)
     }

@@ -3,9 +3,11 @@
 use std::time::SystemTime;
 
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::media::{Kind, Source};
 
 use crate::clock::{Anchor, NewReport, PublisherClock, add_to_fit, refit, round_us};
+use crate::colour::Colour;
 use crate::frames::Frame;
 use crate::manifest;
 use crate::recorder::desk::Desk;
@@ -24,6 +26,8 @@ pub struct TrackFile {
     pub number: u32,
     entry: manifest::Track,
     writer: Writer,
+    /// What its sender has said of its colours, which its head holds.
+    said: Option<ColourSpace>,
     pending: Vec<u8>,
     last_ms: Option<u64>,
     /// Room time from which the stream that is written now was.
@@ -53,9 +57,11 @@ impl TrackFile {
         let file = FileId::of_track(number);
         let name = manifest::file_name(number, codec);
         let offset_ms = (room_us / 1e3).round() as u64;
+        let colour = Colour::of(codec, frame.colour, frame.has_colour);
         let head = Head {
             codec,
             size: frame.size,
+            colour,
             codec_private: frame.codec_private.clone(),
             channels: CHANNELS,
             uid: number,
@@ -74,14 +80,22 @@ impl TrackFile {
             bytes: 0,
             width: None,
             height: None,
+            colour,
             clock_fit: Vec::new(),
             blake3: None,
         };
         desk.outputs.push_back(Output::Create { file, name });
         let participant = member.identity.clone();
-        desk.log(offset_ms, EntryKind::TrackStarted { track: number, participant, source, codec });
+        desk.log(offset_ms, EntryKind::TrackStarted { track: number, participant, source, codec, colour });
         desk.changed = true;
-        Some(TrackFile { number, entry, writer, pending, last_ms: None, stream_from_us: room_us })
+        let said = frame.colour;
+        Some(TrackFile { number, entry, writer, said, pending, last_ms: None, stream_from_us: room_us })
+    }
+
+    /// Whether a frame needs another file, as a file has one head: the sender says now that its numbers mean other colours.
+    pub fn has_other_colours(&self, frame: &Frame) -> bool {
+        let begins = frame.keyframe && frame.size.is_some();
+        begins && self.said.zip(frame.colour).is_some_and(|(here, there)| here != there)
     }
 
     /// Writes a frame.

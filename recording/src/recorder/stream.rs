@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::io::RecordedPacket;
 
 use crate::clock::StreamClock;
@@ -32,6 +33,8 @@ pub struct Stream {
     pub needs_keyframe: bool,
     reorder: Reorder,
     depacketiser: Depacketiser,
+    /// What the sender has last said. It comes with one packet of a keyframe, and holds until another does.
+    colour: Option<ColourSpace>,
     frames: Vec<Frame>,
 }
 
@@ -46,6 +49,7 @@ impl Stream {
             needs_keyframe: true,
             reorder: Reorder::default(),
             depacketiser: Depacketiser::new(packet.codec),
+            colour: None,
             frames: Vec::new(),
         }
     }
@@ -89,8 +93,10 @@ impl Stream {
     }
 
     fn depacketise(&mut self, packet: &RecordedPacket, steps: &mut Vec<Step>) {
+        self.colour = packet.colour.or(self.colour);
         let progress = self.depacketiser.handle(packet, &mut self.frames);
-        for frame in self.frames.drain(..) {
+        for mut frame in self.frames.drain(..) {
+            frame.colour = self.colour;
             if frame.keyframe {
                 self.needs_keyframe = false;
             }

@@ -37,8 +37,8 @@ const SCREEN_KEYFRAME: Duration = Duration::from_secs(30);
 const ASK_WITHIN: Duration = Duration::from_secs(30);
 /// Streams that were replaced, whose late packets are not a new beginning.
 const RETIRED: usize = 16;
-/// A codec that changes faster than this is not followed: each change makes a file.
-const CODEC_CHANGE: Duration = Duration::from_secs(1);
+/// Codecs and colours that change faster than this are not followed: each change makes a file.
+const FORMAT_CHANGE: Duration = Duration::from_secs(1);
 
 /// What a track needs of the recording for a packet.
 pub struct Scene<'a> {
@@ -116,7 +116,7 @@ impl Track {
                 .layers
                 .values()
                 .any(|layer| layer.stream.ssrc == packet.ssrc && packet.seq <= layer.stream.highest);
-            if late || packet.arrival.saturating_duration_since(self.since) < CODEC_CHANGE {
+            if late || packet.arrival.saturating_duration_since(self.since) < FORMAT_CHANGE {
                 return;
             }
             self.end(scene);
@@ -314,11 +314,18 @@ impl Track {
             layer.stream.needs_keyframe = true;
             return;
         }
-        if switches {
+        let since = scene.now.saturating_duration_since(self.since);
+        let begins_anew =
+            since >= FORMAT_CHANGE && self.file.as_ref().is_some_and(|file| file.has_other_colours(frame));
+        if switches || begins_anew {
             self.leave_stream(scene);
-            if let Some(old) = self.current.and_then(|current| self.layers.get_mut(&current)) {
-                old.stream.followed = false;
-            }
+        }
+        if begins_anew && let Some(file) = self.file.take() {
+            file.end(scene.desk, scene.desk.room_ms(scene.now));
+            self.since = scene.now;
+        }
+        if switches && let Some(old) = self.current.and_then(|current| self.layers.get_mut(&current)) {
+            old.stream.followed = false;
         }
         if self.file.is_none() {
             self.file = TrackFile::begin(scene.desk, scene.member, self.source, self.codec, frame, room_us);
@@ -329,7 +336,7 @@ impl Track {
             }
             return;
         };
-        if switches {
+        if switches || begins_anew {
             self.current = Some(number);
             if self.source.kind() == Kind::Video {
                 let at_ms = scene.desk.room_ms(scene.now);

@@ -36,6 +36,12 @@ pub const SEEK_PRE_ROLL: u32 = 0x56BB;
 pub const VIDEO: u32 = 0xE0;
 pub const PIXEL_WIDTH: u32 = 0xB0;
 pub const PIXEL_HEIGHT: u32 = 0xBA;
+/// RFC 9559, section 5.1.4.1.28.16.
+pub const COLOUR: u32 = 0x55B0;
+pub const MATRIX_COEFFICIENTS: u32 = 0x55B1;
+pub const RANGE: u32 = 0x55B9;
+pub const TRANSFER_CHARACTERISTICS: u32 = 0x55BA;
+pub const PRIMARIES: u32 = 0x55BB;
 pub const AUDIO: u32 = 0xE1;
 pub const SAMPLING_FREQUENCY: u32 = 0xB5;
 pub const CHANNELS: u32 = 0x9F;

@@ -8,7 +8,7 @@ use super::{Ending, Head, Writer};
 
 fn head(codec: Codec) -> Head {
     let size = (codec != Codec::Opus).then_some((640, 360));
-    Head { codec, size, codec_private: None, channels: 2, uid: 7 }
+    Head { codec, size, colour: None, codec_private: None, channels: 2, uid: 7 }
 }
 
 /// A file, where each of its frames ends in it, and its ending.

@@ -4,6 +4,7 @@ use sfu::codec::Codec;
 use sfu::media::Kind;
 
 use super::ebml::*;
+use crate::colour::Colour;
 
 /// Times in a block are 16 bits with a sign, relative to their cluster (RFC 9559, section 10.1); in milliseconds that is 32.767 s.
 const CLUSTER_MS: u64 = 32_000;
@@ -19,6 +20,9 @@ pub(super) const DURATION_BYTES: usize = 11;
 pub(super) const CLUSTER_SIZE_AT: u64 = 4;
 /// Where what a cluster's or the segment's size counts begins.
 pub(super) const BODY_AT: u64 = 12;
+/// `Range` of a picture's colours.
+const BROADCAST_RANGE: u8 = 1;
+const FULL_RANGE: u8 = 2;
 /// Longest step between two frames that is taken for the length of the last one.
 const LAST_FRAME_MS: u64 = 100;
 
@@ -29,6 +33,8 @@ pub struct Head {
     pub codec: Codec,
     /// Width and height of the first picture in pixels; `None` for sound.
     pub size: Option<(u16, u16)>,
+    /// What its numbers mean as colours.
+    pub colour: Option<Colour>,
     /// `avcC` or `av1C`, for the codecs that have one.
     pub codec_private: Option<Vec<u8>>,
     /// Channels of sound.
@@ -256,6 +262,25 @@ fn append_track(entry: &mut Vec<u8>, head: &Head) {
     append_master(entry, VIDEO, |video| {
         append_number(video, PIXEL_WIDTH, u64::from(width.max(1)));
         append_number(video, PIXEL_HEIGHT, u64::from(height.max(1)));
+        if let Some(colour) = head.colour {
+            append_colour(video, colour);
+        }
+    });
+}
+
+/// Matroska has the code points of ITU-T H.273.
+fn append_colour(video: &mut Vec<u8>, colour: Colour) {
+    append_master(video, COLOUR, |master| {
+        for (id, value) in [
+            (MATRIX_COEFFICIENTS, colour.matrix),
+            (RANGE, colour.full_range.map(|full| if full { FULL_RANGE } else { BROADCAST_RANGE })),
+            (TRANSFER_CHARACTERISTICS, colour.transfer),
+            (PRIMARIES, colour.primaries),
+        ] {
+            if let Some(value) = value {
+                append_number(master, id, value.into());
+            }
+        }
     });
 }
 

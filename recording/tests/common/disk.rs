@@ -133,6 +133,21 @@ pub fn probe(file: &[u8]) -> (Vec<f64>, f64) {
     (times, duration)
 }
 
+/// Range and matrix of the colours as the container has them, in ffprobe's words; those of a bitstream would take their place.
+pub fn probe_colour(file: &[u8]) -> String {
+    let path = temporary(file);
+    let entries = "stream=color_range,color_space";
+    let container = "-nofind_stream_info";
+    let (fine, out, problems) = run(
+        "ffprobe",
+        &["-v", "error", container, "-show_entries", entries, "-of", "default=nw=1:nk=1", &path],
+        &[],
+    );
+    std::fs::remove_file(&path).expect("ours");
+    assert!(fine && problems.is_empty(), "ffprobe: {problems}");
+    String::from_utf8(out).expect("words").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Decodes a whole file: any problem is a failure. Gives how many frames came out.
 pub fn decode(file: &[u8]) -> usize {
     let path = temporary(file);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use recording::recorder::Input;
 use sfu::codec::Codec;
+use sfu::colour::ColourSpace;
 use sfu::id::{PeerId, RoomId};
 use sfu::io::{RecordedPacket, SenderTime};
 use sfu::media::Source;
@@ -35,6 +36,8 @@ pub struct Stream {
     /// Since the recording began.
     pub from_ms: u64,
     pub network: Network,
+    /// What it says of its colours.
+    pub colour: Option<ColourSpace>,
 }
 
 impl Stream {
@@ -48,6 +51,7 @@ impl Stream {
             first_rtp: ssrc.wrapping_mul(2_654_435_761),
             from_ms: 40,
             network: GOOD,
+            colour: None,
         }
     }
 
@@ -89,6 +93,7 @@ impl Stream {
                     report,
                     marker: part + 1 == payloads.len() && clip.codec != Codec::Opus,
                     level_dbov: None,
+                    colour: self.colour.filter(|_| part + 1 == payloads.len()),
                     payload: Arc::from(payload.as_slice()),
                 };
                 out.push((arrival, Input::Packet(packet)));

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::colour::ColourSpace;
+
 /// The longest head that may take the place of a payload's first bytes: VP8's descriptor (RFC 7741, section 4.2).
 const HEAD: usize = 6;
 
@@ -51,6 +53,8 @@ pub struct Packet {
     pub audio_level: Option<u8>,
     /// Rotation (3GPP TS 26.114, section 7.4.5).
     pub orientation: Option<u8>,
+    /// What its numbers mean as colours.
+    pub colour: Option<ColourSpace>,
     /// Dependency descriptor.
     pub dependency: Option<Arc<[u8]>>,
     /// Contributing sources, all 0: they only make a packet without payload larger.
@@ -72,6 +76,7 @@ impl Packet {
             marker: false,
             audio_level: None,
             orientation: None,
+            colour: None,
             dependency: None,
             sources: 0,
             head: Head::default(),
@@ -98,6 +103,8 @@ pub struct ExtensionIds {
     pub audio_level: u8,
     /// Rotation of the picture.
     pub orientation: u8,
+    /// Colour space.
+    pub colour: u8,
     /// Dependency descriptor.
     pub dependency: u8,
 }
@@ -152,7 +159,7 @@ fn write_extensions(packet: &Packet, sending: &Sending<'_>, plain: &mut Vec<u8>)
     let start = plain.len();
     let long = |id: u8, length: usize| id > 14 || !(1..=16).contains(&length);
     let dependency = packet.dependency.as_deref().filter(|_| ids.dependency != 0);
-    let highest = [ids.mid, ids.transport, ids.sent_at, ids.audio_level, ids.orientation]
+    let highest = [ids.mid, ids.transport, ids.sent_at, ids.audio_level, ids.orientation, ids.colour]
         .into_iter()
         .max()
         .unwrap_or(0);
@@ -186,6 +193,9 @@ fn write_extensions(packet: &Packet, sending: &Sending<'_>, plain: &mut Vec<u8>)
     }
     if let Some(orientation) = packet.orientation {
         put(ids.orientation, &[orientation]);
+    }
+    if let Some(ColourSpace(bytes)) = &packet.colour {
+        put(ids.colour, bytes);
     }
     if let Some(dependency) = dependency {
         put(ids.dependency, dependency);

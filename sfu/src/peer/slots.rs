@@ -14,7 +14,7 @@ use crate::egress::packet::{ExtensionIds, Packet};
 use crate::egress::{self, Egress, Sealed, StreamConfig, Summary};
 use crate::forward::rewrite::Rewritten;
 use crate::media::{Kind, Mid};
-use crate::sdp::{DESCRIPTOR_URI, MediaLine};
+use crate::sdp::{COLOUR_URI_OF_ENGINE, DESCRIPTOR_URI, MediaLine};
 
 /// A repair is lost as often as any packet, and is asked for again only a round trip later. So it is sent as often as it takes for all its copies to be
 /// lost no more often than this: far away, from this round trip on, asking again takes longer than pictures can wait.
@@ -207,6 +207,7 @@ impl Peer {
             marker: rewritten.marker,
             audio_level: incoming.audio_level.map(level),
             orientation: incoming.orientation.map(|orientation| orientation as u8),
+            colour: incoming.colour,
             dependency: rewritten.dependency,
             sources: 0,
             head: rewritten.head,
@@ -316,14 +317,15 @@ pub(super) fn take_slots(rtc: &mut Rtc, lines: &[MediaLine], zero: (Instant, Dur
 fn extension_ids(media: &Media) -> ExtensionIds {
     let known = media.remote_extmap();
     let id = |extension| known.id_of(extension).unwrap_or(0);
-    let descriptor = known.iter().find(|(_, extension)| extension.as_uri() == DESCRIPTOR_URI);
+    let named = |uri| known.iter().find(|(_, extension)| extension.as_uri() == uri).map_or(0, |(id, _)| id);
     ExtensionIds {
         mid: id(Extension::RtpMid),
         transport: id(Extension::TransportSequenceNumber),
         sent_at: id(Extension::AbsoluteSendTime),
         audio_level: id(Extension::AudioLevel),
         orientation: id(Extension::VideoOrientation),
-        dependency: descriptor.map_or(0, |(id, _)| id),
+        colour: named(COLOUR_URI_OF_ENGINE),
+        dependency: named(DESCRIPTOR_URI),
     }
 }
 

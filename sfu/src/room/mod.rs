@@ -622,6 +622,7 @@ impl Room {
                 report: incoming.report,
                 marker: incoming.marker,
                 level_dbov: incoming.audio_level.map(|(level, _)| level),
+                colour: incoming.colour,
                 payload: incoming.payload.clone(),
             }));
         }

@@ -42,7 +42,12 @@ class Person {
 
   async publish(source, options = this.options) {
     const sound = source === 'microphone' || source === 'screen-audio';
-    await this.session.publish(source, sound ? await this.microphone(options) : this.picture(source, options));
+    const track = sound
+      ? this.microphone(options)
+      : options.asCamera
+        ? this.camera(options)
+        : this.picture(source, options);
+    await this.session.publish(source, await track);
   }
 
   picture(source, options) {
@@ -51,6 +56,11 @@ class Person {
     if (source === 'camera' && options.film) return screen({ kind: 'film', hint: '', ...options.film });
     if (options.drawn === undefined) return paint(options);
     return source === 'screen' ? globalThis.slide() : globalThis.portrait(options.drawn);
+  }
+
+  /** The browser's fake camera, whose frames come to the encoder as a camera's do and not as a canvas's. */
+  async camera({ width, height }) {
+    return (await navigator.mediaDevices.getUserMedia({ video: { width, height } })).getVideoTracks()[0];
   }
 
   /** With `device`, the browser's fake microphone: where an AudioContext needs a sound card to run. */

@@ -43,6 +43,8 @@ pub struct SlotPacket {
     pub codec: Option<Codec>,
     /// Dependency descriptor, if there was one.
     pub dependency: Option<std::sync::Arc<[u8]>>,
+    /// Colour space, if there was one.
+    pub colour: Option<[u8; 4]>,
     /// Payload; empty for padding. Of redundant audio (RFC 2198) the primary.
     pub payload: std::sync::Arc<[u8]>,
     /// The older blocks of redundant audio, each with its RTP timestamp.
@@ -109,6 +111,8 @@ pub enum Violation {
     /// The frame numbers of AV1 dependency descriptors do not count the publisher's frames, or they do not say right where a frame begins
     /// and ends.
     Dependency(Stamp),
+    /// The colour space is not the publisher's, is not on the last packet of a keyframe, or is on another.
+    Colour(Stamp),
     /// VP8 or VP9 TL0PICIDX does not count the base layer.
     Tl0PicIdx {
         /// Before.

@@ -88,6 +88,8 @@ pub(super) struct Outgoing {
     pub(super) payload: Vec<u8>,
     /// Dependency descriptor.
     pub(super) dependency: Option<Vec<u8>>,
+    /// Colour space.
+    pub(super) colour: Option<[u8; 4]>,
 }
 
 /// Where the packets of an encoder go.
@@ -269,6 +271,7 @@ impl VideoEncoder {
                     level_dbov: None,
                     payload,
                     dependency: described.then(|| dependency(&frame, i as u16, parts, number)),
+                    colour: Stamp { part: i as u16, parts, ..frame.stamp }.colour(),
                 });
             }
         }
@@ -389,6 +392,7 @@ impl AudioEncoder {
             level_dbov: Some(self.level_dbov.saturating_add(waver).clamp(-127, 0)),
             payload,
             dependency: None,
+            colour: None,
         });
         self.stamp.frame += 1;
     }

@@ -61,6 +61,38 @@ impl ExtensionSerializer for DependencyExtension {
     }
 }
 
+/// A colour space on its way through the engine.
+#[derive(Debug)]
+struct ColourBytes([u8; 4]);
+
+#[derive(Debug)]
+struct ColourExtension;
+
+impl ExtensionSerializer for ColourExtension {
+    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(ColourBytes(bytes)) = values.user_values.get() else { return 0 };
+        buf[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
+        let whole = <[u8; 4]>::try_from(buf).map(ColourBytes);
+        whole.map(|colour| values.user_values.set(colour)).is_ok()
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+}
+
+/// The engine knows the extension's name, and has nothing to read it with: to the engine it has another.
+const COLOUR_URIS: [&str; 2] =
+    ["http://www.webrtc.org/experiments/rtp-hdrext/color-space", "urn:x-sim:color-space"];
+
 fn engine_codec(codec: Codec) -> EngineCodec {
     match codec {
         Codec::Opus => EngineCodec::Opus,
@@ -86,6 +118,7 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
     let mut settings = Rtc::builder()
         .set_rtp_mode(true)
         .set_extension(14, Extension::with_serializer(DEPENDENCY_URI, DependencyExtension))
+        .set_extension(9, Extension::with_serializer(COLOUR_URIS[1], ColourExtension))
         .clear_codecs()
         .enable_opus(true, config.red != Red::Unknown);
     for codec in &config.codecs {
@@ -135,7 +168,7 @@ pub(super) fn build(config: ClientConfig, now: Instant) -> Client {
         config,
         rtc,
         pending: Some(pending),
-        offer: offer.to_sdp_string(),
+        offer: offer.to_sdp_string().replace(COLOUR_URIS[1], COLOUR_URIS[0]),
         send_mids,
         slots,
         slot_of_ssrc: BTreeMap::new(),
@@ -170,7 +203,8 @@ fn media_kind(kind: Kind) -> MediaKind {
 pub(super) fn accept(client: &mut Client, pending: SdpPendingOffer, answer: &str) -> Result<(), String> {
     let (ufrag, password) = credentials(answer).ok_or("an answer without credentials for ICE")?;
     client.server = (ufrag.to_owned(), password.to_owned());
-    let answer = SdpAnswer::from_sdp_string(answer).map_err(|error| error.to_string())?;
+    let answer = SdpAnswer::from_sdp_string(&answer.replace(COLOUR_URIS[0], COLOUR_URIS[1]))
+        .map_err(|error| error.to_string())?;
     client.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| error.to_string())?;
     for (mid, line) in client.send_mids.iter().zip(&client.config.sends) {
         let rids: Vec<Option<Rid>> = match &line.rids[..] {
@@ -313,6 +347,7 @@ fn handle_rtp(client: &mut Client, now: Instant, packet: RtpPacket) {
                 .user_values
                 .get::<DependencyBytes>()
                 .map(|bytes| Arc::clone(&bytes.0)),
+            colour: packet.header.ext_vals.user_values.get::<ColourBytes>().map(|bytes| bytes.0),
             payload,
             redundant,
         },
@@ -375,6 +410,9 @@ fn write(client: &mut Client, now: Instant, mut packet: Outgoing) {
     };
     if let Some(bytes) = packet.dependency {
         extensions.user_values.set(DependencyBytes(bytes.into()));
+    }
+    if let Some(bytes) = packet.colour {
+        extensions.user_values.set(ColourBytes(bytes));
     }
     stream.write_rtp(
         RtpWrite::new(packet.pt, packet.seq.into(), packet.rtp_time, now, packet.payload)
@@ -524,7 +562,7 @@ pub(super) fn restart_ice(client: &mut Client, local: Option<SocketAddr>) {
     let mut changes = client.rtc.sdp_api();
     changes.ice_restart(true);
     let (offer, pending) = changes.apply().expect("an ICE restart needs an offer");
-    client.offer = offer.to_sdp_string();
+    client.offer = offer.to_sdp_string().replace(COLOUR_URIS[1], COLOUR_URIS[0]);
     client.pending = Some(pending);
 }
 

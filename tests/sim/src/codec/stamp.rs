@@ -47,6 +47,12 @@ impl Stamp {
         self.depends_on.is_none() && !self.on_below
     }
 
+    /// What its sender says of its colours (the `color-space` header extension): with the last packet of a keyframe, and of each publisher something else.
+    pub fn colour(&self) -> Option<[u8; 4]> {
+        let says = self.is_keyframe() && self.codec != Codec::Opus && self.part + 1 == self.parts;
+        says.then_some([1, 1, self.publisher as u8, 0x10])
+    }
+
     /// The encoded stream that the frame belongs to.
     pub fn stream(&self) -> Stream {
         Stream {

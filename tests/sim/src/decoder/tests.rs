@@ -52,6 +52,7 @@ impl Slot {
             marker,
             codec: Some(codec),
             dependency,
+            colour: parse(codec, &payload).ok().and_then(|parsed| parsed.stamp.colour()),
             payload: payload.into(),
             redundant: Vec::new(),
         }

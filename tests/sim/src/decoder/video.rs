@@ -102,6 +102,9 @@ impl Assembly {
         if stamp.codec == Codec::Av1 && !self.check_dependency(packet, stamp) {
             view.violations.push(Violation::Dependency(stamp));
         }
+        if packet.colour != stamp.colour() {
+            view.violations.push(Violation::Colour(stamp));
+        }
         let continues = self.partial.as_ref().is_some_and(|partial| {
             let next = Stamp { part: partial.last.part + 1, ..partial.last };
             stamp == next && packet.rtp_time == partial.rtp_time
