@@ -1,4 +1,5 @@
 // English. The Chinese dictionary has the same keys; the compiler and a test hold the two together.
+// It is longer than 800 lines because all words of a language are translated, looked through and loaded together.
 
 /** All strings of the pages in English. */
 export const en = {
@@ -669,6 +670,23 @@ export const en = {
   'console.audit-kind': 'Kind of activity',
   'console.audit-reload': 'Load the activity again',
   'console.audit-refused': 'refused: {code}',
+  'console.refused.unauthenticated': 'wrong key or link',
+  'console.refused.token-expired': 'the link had expired',
+  'console.refused.forbidden': 'not allowed',
+  'console.refused.not-found': 'not there',
+  'console.refused.bad-request': 'not understood',
+  'console.refused.too-large': 'too large',
+  'console.refused.rate-limited': 'too many attempts',
+  'console.refused.conflict': 'something else came first',
+  'console.refused.unavailable': 'the server was busy',
+  'console.refused.recording-live': 'still being recorded',
+  'console.on': 'on',
+  'console.off': 'off',
+  'console.muted': 'muted',
+  'console.unmuted': 'unmuted',
+  'console.new-title': 'Title: {title}',
+  'console.at-most': 'at most {people} people',
+  'console.valid-for': 'valid for {time}',
   'console.no-audit': 'Nothing has been done yet',
   'console.no-audit-hint': 'Sign-ins, links, recordings and moderation will stand here.',
   'console.audit-kind.all': 'Everything',

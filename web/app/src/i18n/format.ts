@@ -40,6 +40,19 @@ export function elapsed(milliseconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${rest}` : `${minutes}:${rest}`;
 }
 
+/** A span of time, coarsely: `40 sec`, `5 min`, `2 hr`, `30 days`. */
+export function duration(seconds: number, language: string = languageTag.value): string {
+  const [unit, size] =
+    seconds < 60
+      ? (['second', 1] as const)
+      : seconds < 3_600
+        ? (['minute', 60] as const)
+        : seconds < 172_800
+          ? (['hour', 3_600] as const)
+          : (['day', 86_400] as const);
+  return new Intl.NumberFormat(language, { style: 'unit', unit, maximumFractionDigits: 1 }).format(seconds / size);
+}
+
 /** How long ago or how soon, coarsely: `now`, `5 minutes ago`, `yesterday`, `in 12 hours`. */
 export function ago(at: Date, now: Date, language: string = languageTag.value): string {
   const format = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
