@@ -164,7 +164,8 @@ test('in the console: signing in is an act, and all acts can be seen and filtere
     await rows.nth(0).innerText(),
     new RegExp(`${say('console.act.sign-in')}[^]*${say('console.actor.console')}`),
   );
-  assert.match(await rows.nth(1).innerText(), /unauthenticated/);
+  const refused = say('console.audit-refused', { code: say('console.refused.unauthenticated') });
+  assert.ok((await rows.nth(1).innerText()).includes(refused), refused);
   await list.getByRole('combobox', { name: say('console.audit-kind') }).selectOption('participant');
   await until('only these are shown', async () => {
     const texts = await rows.allInnerTexts();
