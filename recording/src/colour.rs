@@ -1,7 +1,7 @@
 //! What the numbers of a recorded picture mean as colours.
 //!
-//! A player that is told nothing guesses: Chromium takes VP8 for BT.709 from 720 lines on, and VP9 and AV1 for BT.601, of whatever size; Firefox and ffmpeg guess
-//! otherwise. A file says therefore what the class saw.
+//! A player that is told nothing guesses: Chromium takes files of VP8 for BT.709 from 720 lines on, and those of VP9 and AV1 for BT.601, of whatever size; Firefox and
+//! ffmpeg guess otherwise. A file says therefore what the class saw.
 
 use serde::{Deserialize, Serialize};
 use sfu::codec::Codec;
@@ -44,7 +44,7 @@ impl Colour {
             // RFC 6386, section 9.2: there is no other.
             (None, Codec::Vp8) => Some(all(BT_601)),
             // As browsers show what comes without a word.
-            (None, Codec::Vp9 | Codec::Av1) if !in_stream => Some(all(BT_709)),
+            (None, Codec::Vp9 | Codec::Av1 | Codec::H264) if !in_stream => Some(all(BT_709)),
             (None, _) => None,
         }
     }
@@ -69,11 +69,10 @@ mod tests {
     fn a_file_says_what_the_class_saw() {
         let tags = |colour: Option<Colour>| colour.and_then(|colour| colour.matrix.zip(colour.full_range));
         assert_eq!(tags(Colour::of(Codec::Vp8, None, false)), Some((6, false)));
-        for codec in [Codec::Vp9, Codec::Av1] {
+        for codec in [Codec::Vp9, Codec::Av1, Codec::H264] {
             assert_eq!(tags(Colour::of(codec, None, false)), Some((1, false)));
             assert_eq!(Colour::of(codec, None, true), None, "its bitstream says it");
         }
-        assert_eq!(Colour::of(Codec::H264, None, false), None, "its parameter sets say it");
         for codec in [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
             assert_eq!(tags(Colour::of(codec, Some(ColourSpace([6, 6, 6, 0x10])), true)), Some((6, false)));
             assert_eq!(tags(Colour::of(codec, Some(ColourSpace([1, 13, 1, 0x20])), false)), Some((1, true)));

@@ -40,6 +40,6 @@ pub mod srtp {
 /// Readers of what codecs write at the head of a picture, for the recorder too.
 pub mod bitstream {
     pub use crate::publish::bits::Bits;
-    pub use crate::publish::h264::sps_size;
+    pub use crate::publish::h264::Sps;
     pub use crate::publish::vp9::{LayerIndices, ScalabilityStructure, Vp9Descriptor};
 }

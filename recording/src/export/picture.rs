@@ -8,7 +8,6 @@ use super::layout::{self, Scene};
 use super::{
     Kind, Options, PlanError, RESULT_FILE, Step, input, is_screen, metadata, one_line, sound, words,
 };
-use crate::colour::Colour;
 use crate::manifest::{self, Manifest};
 use crate::timeline::{Entry, EntryKind};
 
@@ -280,10 +279,10 @@ fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
-/// How a track's colours are read, in the words of the `scale` filter. It is told, because decoders of VP9 and AV1 forget what the file says.
+/// How a track's colours are read, in the words of the `scale` filter. It is told, because decoders of VP9 and AV1 forget what the file says; what the manifest
+/// does not say, they know from the bitstream.
 fn matrix_and_range(track: &manifest::Track) -> (&'static str, &'static str) {
-    // Recordings from before files said it have what browsers take such pictures for.
-    let colour = track.colour.or_else(|| Colour::of(track.codec, None, false)).unwrap_or_default();
+    let colour = track.colour.unwrap_or_default();
     let matrix = match colour.matrix {
         Some(1) => "bt709",
         Some(4) => "fcc",

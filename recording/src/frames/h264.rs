@@ -1,6 +1,6 @@
 //! H.264 (RFC 6184): single NAL units, STAP-A and FU-A, which is all that browsers send (packetization-mode 0 and 1).
 
-use sfu::bitstream::sps_size;
+use sfu::bitstream::Sps;
 
 use super::{FRAME_BYTES, Frame, Progress};
 
@@ -35,6 +35,15 @@ struct AccessUnit {
     has_pps: bool,
     /// Where the length of the NAL unit stands that fragments are being added to.
     fragment_at: Option<usize>,
+}
+
+impl Frame {
+    /// What a parameter set says of it.
+    fn describe(&mut self, sps: &[u8]) {
+        if let Some(sps) = Sps::read(sps) {
+            (self.size, self.has_colour) = (Some(sps.size), sps.has_colour);
+        }
+    }
 }
 
 impl H264 {
@@ -120,7 +129,7 @@ impl H264 {
             NAL_DELIMITER | NAL_FILLER => return Some(()),
             NAL_SPS if nal.len() <= PARAMETER_SET_BYTES => {
                 unit.has_sps = true;
-                unit.frame.size = sps_size(nal).or(unit.frame.size);
+                unit.frame.describe(nal);
                 self.sps = Some(nal.to_vec());
             }
             NAL_PPS if nal.len() <= PARAMETER_SET_BYTES => {
@@ -151,7 +160,7 @@ impl H264 {
                 append_nal(&mut data, pps);
                 data.append(&mut frame.data);
                 frame.data = data;
-                frame.size = sps_size(sps);
+                frame.describe(sps);
             }
             frame.codec_private = decoder_configuration(sps, pps);
             frame.codec_private.as_ref()?;

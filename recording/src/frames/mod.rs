@@ -38,7 +38,7 @@ pub struct Frame {
     pub data: Vec<u8>,
     /// What a decoder must know before a keyframe (`CodecPrivate`): `avcC`, `av1C`.
     pub codec_private: Option<Vec<u8>>,
-    /// Whether the bitstream of a keyframe says what its numbers mean as colours. Of H264 that is not looked at.
+    /// Whether the bitstream of a keyframe says what its numbers mean as colours.
     pub has_colour: bool,
     /// What its sender says of them beside the bitstream.
     pub colour: Option<ColourSpace>,

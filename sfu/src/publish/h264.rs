@@ -1,4 +1,4 @@
-//! The size of the picture in an H.264 sequence parameter set (ITU-T H.264, section 7.3.2.1.1).
+//! What an H.264 sequence parameter set says of the picture (ITU-T H.264, section 7.3.2.1.1).
 
 use crate::publish::bits::Bits;
 
@@ -9,10 +9,30 @@ const HIGH_PROFILES: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138,
 /// Macroblocks are squares of this many pixels.
 const MACROBLOCK: u32 = 16;
 
-/// Width and height in pixels, from a NAL unit with its header byte. `None` for what is cut short or cannot be.
-pub fn sps_size(unit: &[u8]) -> Option<(u16, u16)> {
-    let raw = without_emulation_prevention(unit.get(1..)?);
-    let mut bits = Bits { bytes: &raw, at: 0 };
+/// `aspect_ratio_idc` that has a width and a height behind it (table E-1).
+const EXTENDED_SAR: u32 = 255;
+
+/// What is read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sps {
+    /// Width and height in pixels.
+    pub size: (u16, u16),
+    /// Whether it says more than nothing of what the picture's numbers mean as colours.
+    pub has_colour: bool,
+}
+
+impl Sps {
+    /// From a NAL unit with its header byte. `None` for what is cut short or cannot be.
+    pub fn read(unit: &[u8]) -> Option<Self> {
+        let raw = without_emulation_prevention(unit.get(1..)?);
+        let mut bits = Bits { bytes: &raw, at: 0 };
+        let size = read_size(&mut bits)?;
+        Some(Sps { size, has_colour: read_has_colour(&mut bits).unwrap_or(false) })
+    }
+}
+
+/// Up to the cropping.
+fn read_size(bits: &mut Bits<'_>) -> Option<(u16, u16)> {
     let profile = bits.read(8)?;
     bits.read(16)?;
     bits.golomb()?;
@@ -29,7 +49,7 @@ pub fn sps_size(unit: &[u8]) -> Option<(u16, u16)> {
         if bits.read(1)? == 1 {
             for list in 0..if chroma_format == 3 { 12 } else { 8 } {
                 if bits.read(1)? == 1 {
-                    skip_scaling_list(&mut bits, if list < 6 { 16 } else { 64 })?;
+                    skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
                 }
             }
         }
@@ -76,6 +96,26 @@ pub fn sps_size(unit: &[u8]) -> Option<(u16, u16)> {
     Some((side(width, right)?, side(height, bottom)?))
 }
 
+/// From `vui_parameters_present_flag` to the colours (section E.1.1).
+fn read_has_colour(bits: &mut Bits<'_>) -> Option<bool> {
+    if !bits.flag()? {
+        return Some(false);
+    }
+    if bits.flag()? && bits.read(8)? == EXTENDED_SAR {
+        bits.read(32)?;
+    }
+    if bits.flag()? {
+        bits.read(1)?;
+    }
+    if !bits.flag()? {
+        return Some(false);
+    }
+    bits.read(3)?;
+    let full_range = bits.flag()?;
+    let described = bits.flag()? && [bits.read(8)?, bits.read(8)?, bits.read(8)?] != [2, 2, 2];
+    Some(full_range || described)
+}
+
 /// Section 7.3.2.1.1.1.
 fn skip_scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
     let (mut last, mut next) = (8i64, 8i64);
@@ -110,6 +150,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn sps_size(unit: &[u8]) -> Option<(u16, u16)> {
+        Sps::read(unit).map(|sps| sps.size)
+    }
+
     #[test]
     fn reads_what_encoders_write() {
         // Constrained baseline 3.1, 1280x720, without cropping.
@@ -126,13 +170,27 @@ mod tests {
         assert_eq!(sps_size(&[]), None);
     }
 
+    /// As libx264 writes them for a picture of 320x180, with nothing said, with a range, and with a matrix.
+    #[test]
+    fn reads_whether_colours_are_said() {
+        let start = [0x67, 0x42, 0xc0, 0x0b, 0xda, 0x05, 0x06, 0x7e, 0x7c];
+        let nothing = [0x04, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40];
+        let full_range = [0x05, 0xb2, 0x00, 0x00, 0x03, 0x00, 0x02];
+        let bt_709 = [0x05, 0xa8, 0x10, 0x10, 0x0a, 0x00, 0x00];
+        for (end, has_colour) in [(nothing, false), (full_range, true), (bt_709, true)] {
+            let sps = [&start[..], &end].concat();
+            assert_eq!(Sps::read(&sps), Some(Sps { size: (320, 180), has_colour }));
+        }
+        assert_eq!(Sps::read(&start), Some(Sps { size: (320, 180), has_colour: false }), "cut short");
+    }
+
     proptest! {
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = sps_size(&bytes);
+            let _ = Sps::read(&bytes);
             let mut high = vec![0x67, 100, 0, 40];
             high.extend_from_slice(&bytes);
-            if let Some((width, height)) = sps_size(&high) {
+            if let Some((width, height)) = Sps::read(&high).map(|sps| sps.size) {
                 prop_assert!(width > 0 && height > 0);
             }
         }

@@ -6,7 +6,7 @@ use str0m::rtp::Vp8Descriptor;
 
 use crate::codec::Codec;
 use crate::limits::KEYFRAME_INTERVAL;
-use crate::publish::h264::sps_size;
+use crate::publish::h264::Sps;
 use crate::publish::vp9::Vp9Descriptor;
 
 /// Whether this RTP payload is the first packet of a keyframe, so that a decoder that has seen nothing can start here.
@@ -92,7 +92,7 @@ pub fn picture_sizes(codec: Codec, payload: &[u8]) -> Vec<(u16, u16)> {
             let structure = Vp9Descriptor::parse(payload).and_then(|descriptor| descriptor.structure);
             structure.into_iter().flat_map(|structure| structure.sizes).flatten().collect()
         }
-        Codec::H264 => h264_sps(payload).and_then(sps_size).into_iter().collect(),
+        Codec::H264 => h264_sps(payload).and_then(Sps::read).map(|sps| sps.size).into_iter().collect(),
         Codec::Opus | Codec::Av1 => Vec::new(),
     }
 }
