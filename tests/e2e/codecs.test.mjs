@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { World } from './lib/world.mjs';
-import { until } from './lib/until.mjs';
+import { sleep, until } from './lib/until.mjs';
 
 let world;
 before(async () => (world = await World.start()));
@@ -57,3 +57,34 @@ test('two codecs meet in one room', { timeout: 60_000 }, async () => {
     }
   }
 });
+
+// Of a small camera browsers send the first encodings alone, whatever size they were given: it was seen at half its size, or at a quarter.
+for (const [codec, width, height] of [
+  ['vp8', 640, 480],
+  ['vp9', 640, 480],
+  ['h264', 640, 480],
+  ['av1', 640, 480],
+  ['vp8', 320, 240],
+  ['vp8', 1280, 720],
+]) {
+  test(`a camera of ${width}x${height} in ${codec} is seen as large as it is`, { timeout: 60_000 }, async () => {
+    const room = world.room('small');
+    const lab = await world.lab();
+    const camera = { codec, asCamera: true, width, height };
+    await world.join(lab, { room, identity: 'ada', role: 'teacher', preset: 'seminar', ...camera });
+    await world.join(lab, { room, identity: 'ben', sources: [], viewWidth: 1280, viewHeight: 720 });
+    const widths = () => lab.evaluate('[...document.querySelectorAll("video")].map(({ videoWidth }) => videoWidth)');
+    await until('it is whole', async () => (await widths()).includes(width), { within: 20_000 });
+    const sent = async () => (await lab.do('stats', 'ada')).sent.filter(({ kind }) => kind === 'video');
+    // The server counts with three layers: that the highest never comes leaves the picture as it is.
+    await sleep(4000);
+    assert.ok((await widths()).includes(width), `it becomes ${await widths()} wide`);
+    const seen = (await lab.report('ben')).slots.find(
+      ({ participant, kind }) => participant === 'ada' && kind === 'video',
+    );
+    assert.equal(seen.reason, undefined);
+    const layers = (await sent()).map((layer) => `${layer.rid} ${layer.width}x${layer.height}`);
+    console.log(`# ${codec} ${width}x${height}, sent as ${layers.join(', ')}`);
+    await lab.close();
+  });
+}

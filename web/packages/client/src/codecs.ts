@@ -53,12 +53,40 @@ function isPlain({ mimeType, sdpFmtpLine = '' }: Codec): boolean {
   }
 }
 
+/** How small an encoding is and how much it may take. */
+export interface LayerSize {
+  scaleResolutionDownBy: number;
+  maxBitrate: number;
+}
+
 /** Simulcast layers of a camera, smallest first: quarter, half and full size. */
 const CAMERA_LAYERS = [
   { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
   { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
   { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
 ] as const;
+
+/**
+ * What a camera of fewer pixels is sent in. Of small pictures libwebrtc sends only the first encodings, as many as here, whatever size they were given: one of
+ * 640x480 would be seen as 320x240 at most, and one of 320x240 as 80x60.
+ */
+const SMALL_CAMERAS: readonly { below: number; layers: readonly LayerSize[] }[] = [
+  { below: 480 * 270, layers: [{ scaleResolutionDownBy: 1, maxBitrate: 250_000 }] },
+  {
+    below: 960 * 540,
+    layers: [
+      { scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+      { scaleResolutionDownBy: 1, maxBitrate: 700_000 },
+    ],
+  },
+];
+
+/** The layers that a camera of this size is sent in, smallest first; all three where it is not known. */
+export function cameraLayers({ width = 0, height = 0 }: MediaTrackSettings): readonly LayerSize[] {
+  const pixels = width * height;
+  const small = pixels > 0 ? SMALL_CAMERAS.find(({ below }) => pixels < below) : undefined;
+  return small?.layers ?? CAMERA_LAYERS.map(({ rid: _, ...size }) => size);
+}
 
 export type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string };
 

@@ -1,3 +1,4 @@
+import { cameraLayers, type LayerSize } from './codecs.js';
 import type { ReceiveMode, Source } from './protocol.js';
 
 /**
@@ -33,6 +34,8 @@ export class Encodings {
   /** What the camera's one encoding was before it was made small. */
   #whole: Size | undefined;
   #saving: Saving = 'none';
+  /** The camera's layers have been made other than they began, for a small camera. */
+  #isFitted = false;
   #stopped = false;
 
   constructor(private readonly senderOf: (source: Source) => RTCRtpSender | undefined) {}
@@ -98,11 +101,18 @@ export class Encodings {
         // Firefox before 110 has none before it sends (or throws here), and refuses what it did not give.
         const { encodings } = parameters;
         if (encodings.length === 0) return;
-        const wanted = encodings.map((_, layer) => this.#isActive(source, layer, encodings.length));
+        const sizes = this.#sizes(source, sender, encodings.length);
+        const layers = sizes?.length ?? encodings.length;
+        const wanted = encodings.map((_, layer) => this.#isActive(source, layer, layers));
         const only = source === 'camera' && encodings.length === 1 ? encodings[0] : undefined;
         const isResized = only !== undefined && (this.#saving === 'small') !== (this.#whole !== undefined);
-        if (!isResized && encodings.every(({ active }, layer) => (active ?? true) === wanted[layer])) return;
-        encodings.forEach((encoding, layer) => (encoding.active = wanted[layer] ?? true));
+        const isFitting = (encoding: RTCRtpEncodingParameters, layer: number) =>
+          (encoding.active ?? true) === wanted[layer] && hasSize(encoding, sizes?.[layer]);
+        if (!isResized && encodings.every(isFitting)) return;
+        encodings.forEach((encoding, layer) => {
+          encoding.active = wanted[layer] ?? true;
+          Object.assign(encoding, sizes?.[layer]);
+        });
         const whole = isResized ? this.#resize(only) : this.#whole;
         await sender.setParameters(parameters);
         this.#whole = whole;
@@ -111,6 +121,14 @@ export class Encodings {
         // Left as it is after the second time; the next change tries again.
       }
     }
+  }
+
+  /** How large the layers of a camera are to be; nothing where that is as it was made. */
+  #sizes(source: Source, { track }: RTCRtpSender, encodings: number): readonly LayerSize[] | undefined {
+    if (source !== 'camera' || encodings !== 3) return undefined;
+    const sizes = cameraLayers(track?.getSettings() ?? {});
+    this.#isFitted ||= sizes.length < encodings;
+    return this.#isFitted ? sizes : undefined;
   }
 
   /** Makes an encoding small, or what it was. Gives what it was. */
@@ -126,12 +144,16 @@ export class Encodings {
   }
 
   #isActive(source: Source, layer: number, layers: number): boolean {
+    if (layer >= layers) return false;
     if (source === 'camera' && this.#saving === 'off') return false;
     if (source === 'camera' && this.#saving === 'small' && layer > 0) return false;
     const needed = this.#needed.get(source);
     if (!needed) return true;
     const either = (at: number) => (needed[at] ?? true) || (this.#lingering.get(source)?.[at] ?? false);
-    // A browser that took fewer layers than were offered sends what there is while anybody needs any.
-    return layers < needed.length ? needed.some((_, at) => either(at)) : either(layer);
+    // Where there are fewer layers than were offered, because the browser takes no more or the camera is small, the highest stands for those above.
+    return layer === layers - 1 ? needed.some((_, at) => at >= layer && either(at)) : either(layer);
   }
 }
+
+const hasSize = (encoding: RTCRtpEncodingParameters, size: LayerSize | undefined): boolean =>
+  !size || (encoding.scaleResolutionDownBy === size.scaleResolutionDownBy && encoding.maxBitrate === size.maxBitrate);

@@ -93,6 +93,7 @@ export class SessionMedia {
     if (!link) throw new LecternError('aborted', 'the media connection was closed');
     // Before the answer, so that the first packets leave as soon as there is a way.
     await Promise.all([...this.local.all].map(([source, { track }]) => link.send(source, track)));
+    await this.#encodings?.apply('camera');
     await link.accept(answer, iceServers);
     if (link !== this.#link) return;
     this.#streams.fill(link);

@@ -17,6 +17,7 @@ class Sender {
   encodings: Layer[];
   readonly set: boolean[][] = [];
   refusals = 0;
+  track?: { getSettings: () => { width?: number; height?: number } };
   #transaction = 0;
   #busy = false;
 
@@ -176,6 +177,50 @@ describe('layers', () => {
     encodings.save('none');
     await vi.advanceTimersByTimeAsync(30);
     expect(sender.encodings).toEqual([{ rid: 'q', active: true, maxBitrate: 1, scaleResolutionDownBy: 1 }]);
+  });
+
+  it('are as many as a browser sends of a small camera, the highest as large as the camera', async () => {
+    const sender = new Sender();
+    const encodings = encodingsOf(sender);
+    const send = async (width?: number, height?: number) => {
+      sender.track = { getSettings: () => ({ ...(width && { width }), ...(height && { height }) }) };
+      await Promise.all([encodings.apply('camera'), vi.advanceTimersByTimeAsync(30)]);
+      return sender.encodings.map(({ active, scaleResolutionDownBy }) => active && scaleResolutionDownBy);
+    };
+    expect(await send(1280, 720)).toEqual([true, true, true].map((active) => active && undefined));
+    expect(await send()).toEqual([undefined, undefined, undefined]);
+    expect(await send(640, 480)).toEqual([2, 1, false]);
+    expect(sender.encodings.map(({ maxBitrate }) => maxBitrate)).toEqual([150_000, 700_000, 1]);
+    expect(await send(240, 320)).toEqual([1, false, false]);
+    expect(await send(1280, 720)).toEqual([4, 2, 1]);
+    // The server counts with three: whoever is to get the third gets the highest there is.
+    await send(480, 640);
+    const settle = () => vi.advanceTimersByTimeAsync(3_000);
+    for (const [needed, active] of [
+      [
+        [false, false, true],
+        [false, true, false],
+      ],
+      [
+        [true, false, false],
+        [true, false, false],
+      ],
+      [
+        [false, false, false],
+        [false, false, false],
+      ],
+      [
+        [true, true, true],
+        [true, true, false],
+      ],
+    ] as const) {
+      encodings.need('camera', needed);
+      await settle();
+      expect(sender.active).toEqual(active);
+    }
+    const count = sender.set.length;
+    await send(480, 640);
+    expect(sender.set).toHaveLength(count);
   });
 
   it('stay as they are once the connection is closed', async () => {
