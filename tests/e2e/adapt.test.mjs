@@ -180,7 +180,8 @@ test('a browser takes layers off and on, also with another track', { timeout: 60
   const seen = await page.evaluate(async () => {
     const { Encodings } = await import('/lab/client/encodings.js');
     const paint = () => {
-      const canvas = document.createElement('canvas');
+      // Of a smaller one there would be fewer layers.
+      const canvas = Object.assign(document.createElement('canvas'), { width: 1280, height: 720 });
       canvas.getContext('2d').fillRect(0, 0, 9, 9);
       return canvas.captureStream(5).getVideoTracks()[0];
     };
