@@ -3,7 +3,7 @@ import { onScopeDispose, ref, shallowRef, watch, type InjectionKey, type Ref, ty
 
 import type { ReplayApi } from './api';
 import { pausesOf } from './engine/chapters';
-import { fileTime, isOnAir, type Manifest, type Mix, type Track } from './engine/manifest';
+import { fileTime, isOnAir, opensAt, type Manifest, type Mix, type Track } from './engine/manifest';
 import { pace } from './engine/pace';
 import { Transport, type Lead } from './engine/transport';
 
@@ -305,7 +305,7 @@ export function createPlayer(api: ReplayApi, manifest: ShallowRef<Manifest>, sta
     { immediate: true },
   );
   // From the beginning a pause is skipped too.
-  seek(startMs ?? 0);
+  seek(startMs ?? opensAt(manifest.value));
   const timer = setInterval(tick, TICK_MS);
   onScopeDispose(() => {
     clearInterval(timer);

@@ -10,7 +10,7 @@ import { ReplayApi, ReplayError, type Fetch } from './api';
 import { castAt, MOST_VIDEOS } from './engine/cast';
 import { chapterAt, chaptersOf, pausesOf, searchIn, speakerMarks } from './engine/chapters';
 import { History } from './engine/history';
-import { fileTime, isOnAir, type Track } from './engine/manifest';
+import { fileTime, isOnAir, opensAt, type Track } from './engine/manifest';
 import { pace } from './engine/pace';
 import { crc32c, TimelineReader, type Entry } from './engine/timeline';
 import { Transport } from './engine/transport';
@@ -113,6 +113,17 @@ describe('file time', () => {
   it('is on air from its offset to its end', () => {
     const one = { offsetMs: 100, durationMs: 50 };
     expect([99, 100, 149, 150].map((at) => isOnAir(one, at))).toEqual([false, true, true, false]);
+  });
+});
+
+describe('opening', () => {
+  it('shows the first pictures, unless much is said before them', () => {
+    const at = (...tracks: [Track['source'], number][]) =>
+      opensAt({ tracks: tracks.map(([source, offsetMs]) => ({ source, offsetMs }) as Track) });
+    expect(at(['microphone', 1_200], ['camera', 900], ['screen', 400], ['camera', 30_000])).toBe(900);
+    expect(at(['microphone', 100], ['camera', 60_000])).toBe(0);
+    expect(at(['microphone', 100])).toBe(0);
+    expect(at()).toBe(0);
   });
 });
 

@@ -53,6 +53,15 @@ export function isPicture(source: Source): source is 'camera' | 'screen' | 'desk
   return source === 'camera' || source === 'screen' || source === 'desktop';
 }
 
+/** Pictures that begin later than this after the recording are not waited for: what is said before them would be left out. */
+const SOON_MS = 1_500;
+
+/** Where a replay stands that was opened without a time: where the first pictures are there, most often some tenths of a second after the recording began. */
+export function opensAt({ tracks }: Pick<Manifest, 'tracks'>): number {
+  const begins = tracks.filter(({ source }) => isPicture(source)).map(({ offsetMs }) => offsetMs);
+  return Math.max(0, ...begins.filter((offsetMs) => offsetMs <= SOON_MS));
+}
+
 /** Whether a track has something at this time. The manifest is right about that; a file that was cut is not. */
 export function isOnAir({ offsetMs, durationMs }: Pick<Track, 'offsetMs' | 'durationMs'>, roomMs: number): boolean {
   return roomMs >= offsetMs && roomMs < offsetMs + durationMs;
