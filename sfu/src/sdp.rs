@@ -304,12 +304,15 @@ mod tests {
         assert!(!paired.contains("a=mid:4\r\na=recvonly\r\na=msid"));
     }
 
-    /// The engine has the name that an offer gives the colour space, and nothing to read it with.
+    /// The engine knows the name that an offer gives the colour space, and has nothing to read it with.
     #[test]
-    fn the_engine_is_given_another_name_for_colours() {
-        use str0m::rtp::Extension;
-        let known = Extension::ColorSpace;
-        assert_eq!(known.as_uri(), COLOUR_URI, "or the other name is needed no more");
+    fn colours_have_another_name_for_the_engine() {
+        assert_eq!(str0m::rtp::Extension::ColorSpace.as_uri(), COLOUR_URI);
+        let offer = format!("{OFFER}a=extmap:8 {COLOUR_URI}\r\n");
+        let seen = to_engine(&offer, &read_offer(&offer).expect("fine"));
+        assert!(seen.contains("a=extmap:8 urn:x-lectern:color-space\r\n") && !seen.contains(COLOUR_URI));
+        let answer = from_engine(&offer, &seen);
+        assert!(answer.contains(&format!("a=extmap:8 {COLOUR_URI}\r\n")) && !answer.contains("x-lectern"));
     }
 
     #[test]
